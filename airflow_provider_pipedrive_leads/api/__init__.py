@@ -1,0 +1,1 @@
+"""Floor 1: the leads API as values. No sockets, no clocks, no Airflow."""

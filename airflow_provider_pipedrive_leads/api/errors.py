@@ -1,0 +1,220 @@
+"""Every error this provider raises, and the reading of an error reply.
+
+Bodies and statuses: docs/pipedrive-api.md, "Errors". Nothing here ever holds a token or a header that could carry one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+
+BAN_SECONDS = 300.0
+"""Pipedrive's edge bans a client that ignores 429s for minutes; the page does not say how many."""
+
+LONGEST_WORDS = 300
+
+
+class Facts(TypedDict, total=False):
+    """What an error knows of the call that failed; see :class:`PipedriveError`."""
+
+    status: int | None
+    error: str | None
+    error_info: str | None
+    correlation_id: str | None
+    method: str | None
+    path: str | None
+    in_doubt: bool
+
+
+class PipedriveError(Exception):
+    """Anything that went wrong between this provider and Pipedrive.
+
+    :param message: what was wrong, where, and what to do.
+    :param status: HTTP status, None if no reply came or nothing was sent.
+    :param error: the API's own words, None if it gave none.
+    :param error_info: the API's own hint, None if it gave none.
+    :param correlation_id: the ``x-correlation-id`` by which Pipedrive's support finds the call.
+    :param method: HTTP method of the call.
+    :param path: path of the call, without query.
+    :param in_doubt: True if the server may have done what the call asked for all the same.
+    """
+
+    def __init__(self, message: str, **facts: Unpack[Facts]) -> None:
+        super().__init__(message)
+        self.status = facts.get("status")
+        self.error = facts.get("error")
+        self.error_info = facts.get("error_info")
+        self.correlation_id = facts.get("correlation_id")
+        self.method = facts.get("method")
+        self.path = facts.get("path")
+        self.in_doubt = facts.get("in_doubt", False)
+
+
+class PipedriveConfigError(PipedriveError):
+    """The connection or a parameter cannot work as it is set; found before anything was sent."""
+
+
+class PipedriveAuthError(PipedriveError):
+    """The token is missing, wrong, or may not do this (401, 403)."""
+
+
+class PipedriveNotFoundError(PipedriveError):
+    """There is no such lead, label, contact or route, or the token may not see it (404, 410)."""
+
+
+class PipedriveValidationError(PipedriveError):
+    """A value is not acceptable: refused here before sending (status None) or by the API (400, 409, 422)."""
+
+
+class PipedriveRateLimitError(PipedriveError):
+    """Too many calls in the burst window (429), or a ban after ignored 429s (an HTML 403).
+
+    :param retry_after: seconds after which a call may pass again.
+    :param banned: True for the ban: a quick retry would only prolong it.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 2.0, banned: bool = False, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
+        self.retry_after = retry_after
+        self.banned = banned
+
+
+class PipedriveDailyBudgetError(PipedriveError):
+    """The company's API tokens of the day are spent, or the reserve set in the connection is reached.
+
+    :param resets_at: when the budget is full again; None unless the server said.
+    """
+
+    def __init__(self, message: str, *, resets_at: datetime | None = None, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
+        self.resets_at = resets_at
+
+
+class PipedriveServerError(PipedriveError):
+    """Pipedrive failed (5xx), or answered something that is not the JSON it should be."""
+
+
+class PipedriveConnectionError(PipedriveError):
+    """No usable reply: name not found, refused, reset, timed out, or cut off."""
+
+
+class ErrorBody(msgspec.Struct):
+    """What an error envelope says; each part None where the body has none or is no JSON."""
+
+    error: str | None = None
+    error_info: str | None = None
+    code: str | None = None
+
+
+def read_error_body(body: bytes) -> ErrorBody:
+    """Take the words out of an error body of any of the shapes that the API uses."""
+    try:
+        envelope = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ErrorBody()
+    if not isinstance(envelope, dict):
+        return ErrorBody()
+    words = envelope.get("error") or envelope.get("message") or envelope.get("errors")
+    return ErrorBody(_words(words), _words(envelope.get("error_info")), _words(envelope.get("code")))
+
+
+def _words(value: object) -> str | None:
+    if not value:
+        return None
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_WORDS else text[: LONGEST_WORDS - 1] + "…"
+
+
+def is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    """Tell a web page (Cloudflare's, a proxy's) from an answer of the API."""
+    return "html" in headers.get("content-type", "").lower() or body[:64].lstrip().startswith(b"<")
+
+
+def error_from_reply(
+    call: Call, status: int, headers: Mapping[str, str], body: bytes, *, connection: str = "the connection"
+) -> PipedriveError:
+    """Turn a reply that is not a success into the typed error that says what to do.
+
+    :param headers: with lower-case names.
+    :param connection: how to name the Airflow connection in a remedy.
+    """
+    said = read_error_body(body)
+    facts = Facts(
+        status=status,
+        error=said.error,
+        error_info=said.error_info,
+        correlation_id=headers.get("x-correlation-id"),
+        method=call.method,
+        path=call.path,
+    )
+    answer = _answer(facts, said, html=is_html(headers, body))
+    if status == 403 and is_html(headers, body):
+        remedy = "This is a ban after too many calls: wait some minutes, and look for what else uses this token."
+        return PipedriveRateLimitError(f"{answer}. {remedy}", retry_after=BAN_SECONDS, banned=True, **facts)
+    if status == 429:
+        return _too_many(call, headers, answer, facts)
+    if status >= 500:
+        facts["in_doubt"] = True
+        return PipedriveServerError(f"{answer}.", **facts)
+    kind, remedy = _REMEDIES.get(status, (PipedriveValidationError, ""))
+    return kind(f"{answer}. {remedy.format(connection=connection)}".rstrip(), **facts)
+
+
+def _answer(facts: Facts, said: ErrorBody, *, html: bool) -> str:
+    words = "; ".join(part for part in (said.error, said.error_info, said.code) if part)
+    answer = f"{facts['method']} {facts['path']}: Pipedrive answered {facts['status']}"
+    answer += f": {words.rstrip('.')}" if words else " with a web page" if html else ""
+    correlation_id = facts["correlation_id"]
+    return answer + (f" (correlation id {correlation_id})" if correlation_id else "")
+
+
+_REMEDIES: dict[int, tuple[type[PipedriveError], str]] = {
+    401: (
+        PipedriveAuthError,
+        "Mend 'API token' (Password) of {connection}; Pipedrive shows the token under Personal preferences > API.",
+    ),
+    402: (PipedriveAuthError, "The Pipedrive company is closed or its bill is open."),
+    403: (
+        PipedriveAuthError,
+        "The token of {connection} lacks the right, the plan has a limit, or 'Company domain' (Host) is wrong.",
+    ),
+    404: (PipedriveNotFoundError, "It does not exist, was deleted or converted, or the token may not see it."),
+    410: (PipedriveNotFoundError, "It is gone for good."),
+}
+
+
+def _too_many(
+    call: Call, headers: Mapping[str, str], answer: str, facts: Facts
+) -> PipedriveRateLimitError | PipedriveDailyBudgetError:
+    left = number(headers.get("x-daily-ratelimit-token-remaining"))
+    if left is not None and left < call.cost:
+        remedy = f"The company's API tokens of the day are spent ({left:.0f} left, this call costs {call.cost})."
+        return PipedriveDailyBudgetError(f"{answer}. {remedy}", **facts)
+    return PipedriveRateLimitError(f"{answer}.", retry_after=seconds_to_wait(headers), **facts)
+
+
+def seconds_to_wait(headers: Mapping[str, str], *, default: float = 2.0) -> float:
+    """How long the server asks to wait: ``Retry-After``, else ``x-ratelimit-reset``, else the burst window."""
+    for name in ("retry-after", "x-ratelimit-reset"):
+        seconds = number(headers.get(name))
+        if seconds is not None and seconds >= 0:
+            return seconds
+    return default
+
+
+def number(text: str | None) -> float | None:
+    """Read a header's number; None where it is missing or no plain number."""
+    try:
+        value = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,334 @@
+"""Fields by any name, and values by the field's type.
+
+A lead's field may be named by its API name (``expected_close_date``), by its key (40 hex characters), or by the name
+that people see in Pipedrive (``Company size``). Options go by label, labels by name. Strings, as Jinja renders them,
+are read by the type of the field. Formats of custom values: docs/pipedrive-api.md, "Custom fields".
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, time
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.endpoints import JSON, UUID
+from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.values import (
+    bool_value,
+    date_value,
+    id_value,
+    money_value,
+    number_value,
+    text_value,
+    time_value,
+    title_value,
+    visibility_value,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z_0-9]+)?")
+RANGE_TYPES = ("daterange", "timerange")
+NUMBER_TYPES = ("double", "int")
+ID_TYPES = ("user", "people", "org", "lead", "deal")
+ADDRESS_PARTS = (
+    "street_number",
+    "route",
+    "sublocality",
+    "locality",
+    "admin_area_level_1",
+    "admin_area_level_2",
+    "country",
+    "postal_code",
+    "formatted_address",
+)
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One choice of an enum or set field."""
+
+    id: str
+    label: str
+
+
+class CustomField(msgspec.Struct, frozen=True):
+    """A custom field of the account, as ``getLeadFields`` describes it.
+
+    :param id: grows with each field that the account makes.
+    :param key: the 40 hex characters under which leads carry it.
+    :param name: what people see; not always unique.
+    :param type: the vendor's ``field_type``.
+    """
+
+    id: int
+    key: str
+    name: str
+    type: str
+    options: tuple[Option, ...] = ()
+
+    def label_of(self, option_id: object) -> str | None:
+        """The label of an option id; None if there is no such option (any more)."""
+        return next((option.label for option in self.options if option.id == str(option_id).strip()), None)
+
+
+def custom_fields(lead_fields: Iterable[Mapping[str, JSON]]) -> list[CustomField]:
+    """Pick the custom fields out of a ``getLeadFields`` reply, oldest first."""
+    found = [
+        CustomField(
+            int(item.get("id") or 0),
+            item["key"],
+            item["name"],
+            item["field_type"],
+            tuple(Option(str(option["id"]), str(option["label"])) for option in item.get("options") or ()),
+        )
+        for item in lead_fields
+        if re.fullmatch("[0-9a-f]{40}", item["key"]) and not item.get("is_subfield")
+    ]
+    return sorted(found, key=lambda field: (field.id, field.key))
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """What an account calls things.
+
+    :param fields: its custom fields, oldest first.
+    :param labels: name by id, for each lead label.
+    """
+
+    fields: tuple[CustomField, ...] = ()
+    labels: Mapping[str, str] = {}
+
+
+def to_wire(fields: Mapping[str, object], catalogue: Callable[[], Catalogue]) -> dict[str, JSON]:
+    """Give fields and values the form in which the API takes them.
+
+    :param fields: by API name, key or human name; None unsets.
+    :param catalogue: asked only if a human name or a label name occurs: it may cost calls.
+    :raises PipedriveValidationError: names the field, what is wrong with the value, and near matches for a name.
+    """
+    wire: dict[str, JSON] = {}
+    for name, value in fields.items():
+        for key, wire_value in _field_to_wire(name, value, catalogue).items():
+            if key in wire and wire[key] != wire_value:
+                raise PipedriveValidationError(f"fields: {name!r} is given twice, with different values.")
+            wire[key] = wire_value
+    return wire
+
+
+def _field_to_wire(name: str, value: object, catalogue: Callable[[], Catalogue]) -> dict[str, JSON]:
+    if name == "label_ids":
+        return {name: _label_ids(value, catalogue)}
+    if name in _READERS:
+        return {name: None if value is None else _READERS[name](name, value)}
+    if name in READ_ONLY:
+        raise PipedriveValidationError(f"fields: {name!r} is set by Pipedrive and cannot be written.")
+    if CUSTOM_KEY.fullmatch(name):
+        return _untyped(name, value)
+    field = find_field(name, catalogue().fields)
+    return custom_to_wire(field, value)
+
+
+def find_field(name: str, fields: Sequence[CustomField]) -> CustomField:
+    """Find a custom field by the name that people see: as written, else without regard to case.
+
+    :raises PipedriveValidationError: no field or several have it; lists the candidates.
+    """
+    for same in (str, str.casefold):
+        hits = [field for field in fields if same(field.name.strip()) == same(name.strip())]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            keys = ", ".join(f"{field.key} ({field.type})" for field in hits)
+            raise PipedriveValidationError(f"fields: {name!r} is the name of {len(hits)} fields; use a key: {keys}.")
+    known = [*_READERS, "label_ids", *(field.name for field in fields)]
+    raise PipedriveValidationError(f"fields: there is no lead field {name!r}.{near_names(name, known)}")
+
+
+def near_names(name: str, known: Sequence[str]) -> str:
+    """The end of an error: names that look like the one given, else all there are."""
+    by_fold = {text.casefold(): text for text in known}
+    near = [by_fold[fold] for fold in get_close_matches(name.casefold(), list(by_fold), n=3, cutoff=0.5)]
+    if near:
+        return f" Did you mean {' or '.join(map(repr, near))}?"
+    return f" There are: {', '.join(known[:20])}{' …' if len(known) > 20 else ''}." if known else ""
+
+
+_READERS: dict[str, Callable[[str, object], JSON]] = {
+    "title": title_value,
+    "owner_id": id_value,
+    "person_id": id_value,
+    "organization_id": id_value,
+    "value": money_value,
+    "expected_close_date": date_value,
+    "visible_to": visibility_value,
+    "was_seen": bool_value,
+    "is_archived": bool_value,
+    "origin_id": text_value,
+    "channel": id_value,
+    "channel_id": text_value,
+}
+READ_ONLY = (
+    "id",
+    "creator_id",
+    "archive_time",
+    "source_name",
+    "source_deal_id",
+    "origin",
+    "next_activity_id",
+    "add_time",
+    "update_time",
+    "cc_email",
+)
+
+
+def _as_list(value: object) -> list[object]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+
+
+def _label_ids(value: object, catalogue: Callable[[], Catalogue]) -> list[str]:
+    wanted = [] if value is None else _as_list(value)
+    found = [label_id(item, catalogue) for item in wanted]
+    return list(dict.fromkeys(found))
+
+
+def label_id(label: object, catalogue: Callable[[], Catalogue]) -> str:
+    """Find a lead label by id or name.
+
+    :raises PipedriveValidationError: no label or several have that name; lists near ones.
+    """
+    text = str(label).strip()
+    if UUID.fullmatch(text):
+        return text.lower()
+    labels = catalogue().labels
+    for same in (str, str.casefold):
+        hits = [key for key, name in labels.items() if same(name) == same(text)]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise PipedriveValidationError(
+                f"label_ids: {len(hits)} labels are called {text!r}; use an id: {', '.join(hits)}."
+            )
+    raise PipedriveValidationError(
+        f"label_ids: there is no lead label {text!r}.{near_names(text, list(labels.values()))}"
+    )
+
+
+def _untyped(key: str, value: object) -> dict[str, JSON]:
+    """Take a value for a bare key by its shape alone, since asking for the field's type would cost a call."""
+    if isinstance(value, dict) and set(value) == {"amount", "currency"}:
+        return _money(key, key, value)
+    if isinstance(value, dict) and set(value) == {"from", "until"}:
+        return {key: _plain(value["from"]), f"{key}_until": _plain(value["until"])}
+    if isinstance(value, list | tuple | set | frozenset):
+        return {key: ",".join(str(item) for item in value) or None}
+    return {key: _plain(value)}
+
+
+def _plain(value: object) -> JSON:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return str(value)
+
+
+def _money(name: str, key: str, value: dict[str, object]) -> dict[str, JSON]:
+    money = money_value(name, value)
+    return {key: money["amount"], f"{key}_currency": money["currency"]}
+
+
+def custom_to_wire(field: CustomField, value: object) -> dict[str, JSON]:
+    """Give a custom field's value the form of its type.
+
+    :return: one key, or two for money (``_currency``) and ranges (``_until``).
+    :raises PipedriveValidationError: the value does not fit the field's type.
+    """
+    name, key = field.name, field.key
+    if value is None:
+        return {key: None}
+    if field.type == "monetary" and isinstance(value, dict):
+        return _money(name, key, value)
+    if field.type in RANGE_TYPES:
+        return _range_to_wire(field, value)
+    if field.type == "set":
+        return {key: ",".join(option_id(field, item) for item in _set_items(field, value)) or None}
+    if field.type == "enum":
+        return {key: option_id(field, value)}
+    return {key: _TYPE_READERS.get(field.type, text_value)(name, value)}
+
+
+_TYPE_READERS: dict[str, Callable[[str, object], JSON]] = {
+    "monetary": number_value,
+    "date": date_value,
+    "time": time_value,
+    "boolean": bool_value,
+    **dict.fromkeys(NUMBER_TYPES, number_value),
+    **dict.fromkeys(ID_TYPES, id_value),
+}
+
+
+def _range_to_wire(field: CustomField, value: object) -> dict[str, JSON]:
+    if not isinstance(value, dict) or set(value) != {"from", "until"}:
+        raise PipedriveValidationError(f'{field.name}: a range is written {{"from": …, "until": …}}.')
+    read = date_value if field.type == "daterange" else time_value
+    return {
+        field.key: read(f"{field.name}.from", value["from"]),
+        f"{field.key}_until": read(f"{field.name}.until", value["until"]),
+    }
+
+
+def _set_items(field: CustomField, value: object) -> list[object]:
+    """A text is one option if there is such a label (labels may hold commas), else a list with commas."""
+    if isinstance(value, str) and any(option.label.casefold() == value.strip().casefold() for option in field.options):
+        return [value]
+    return _as_list(value)
+
+
+def option_id(field: CustomField, value: object) -> str:
+    """Find an option by label or id, as the numeric text that the API uses.
+
+    :raises PipedriveValidationError: no option or several have that label; lists near ones.
+    """
+    text = str(value).strip()
+    for same in (str, str.casefold):
+        hits = [option.id for option in field.options if same(option.label.strip()) == same(text)]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise PipedriveValidationError(
+                f"{field.name}: several options are called {text!r}; use an id: {', '.join(hits)}."
+            )
+    if any(option.id == text for option in field.options):
+        return text
+    labels = [option.label for option in field.options]
+    raise PipedriveValidationError(f"{field.name}: there is no option {text!r}.{near_names(text, labels)}")
+
+
+def differing(wanted: Mapping[str, JSON], lead: Mapping[str, JSON]) -> list[str]:
+    """Name the keys in which a lead differs from wanted wire values.
+
+    Absent means null, for the API leaves unset custom fields out; numbers compare as numbers, labels and sets without
+    order.
+    """
+    return [key for key, value in wanted.items() if not _same(key, value, lead.get(key))]
+
+
+def _same(key: str, wanted: JSON, present: JSON) -> bool:
+    if key == "label_ids":
+        return set(wanted or ()) == set(present or ())
+    if isinstance(wanted, str) and isinstance(present, str):
+        return wanted == present or (
+            CUSTOM_KEY.fullmatch(key) is not None and _as_option_ids(wanted) == _as_option_ids(present)
+        )
+    if isinstance(wanted, str) and isinstance(present, int) and not isinstance(present, bool):
+        return wanted == str(present)
+    return bool(wanted == present)
+
+
+def _as_option_ids(text: str) -> set[str] | str:
+    return set(text.split(",")) if re.fullmatch(r"[0-9]+(,[0-9]+)*", text) else text

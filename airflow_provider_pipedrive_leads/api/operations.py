@@ -1,0 +1,373 @@
+"""Every operation of the API, written once, over one abstract ``send``.
+
+``PipedriveClient`` sends over HTTP; ``PipedriveLeadsHook`` has a client send. Names are the vendor's operation names in
+snake case. A lead, label or contact is a plain ``dict`` as the API gives it. Every method raises the typed errors of
+``api.errors``; costs in API tokens stand in ``api.endpoints`` beside each path.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_pipedrive_leads.api import endpoints
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.fields import Catalogue, custom_fields, to_wire
+from airflow_provider_pipedrive_leads.api.replies import read_page
+from airflow_provider_pipedrive_leads.api.values import id_value, moment_value, text_value, title_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call, Endpoint
+    from airflow_provider_pipedrive_leads.api.replies import Reply
+
+Lead = dict[str, Any]
+LARGEST_PAGE = 500
+LABEL_COLORS = ("blue", "brown", "dark-gray", "gray", "green", "orange", "pink", "purple", "red", "yellow")
+
+
+class LeadsApi(ABC):
+    """The operations. A subclass says how a call is sent."""
+
+    _catalogue: Catalogue | None = None
+
+    @abstractmethod
+    def send(self, call: Call) -> Reply:
+        """Send one call and return its successful reply."""
+
+    # Leads
+
+    def get_leads(
+        self,
+        *,
+        owner_id: int | str | None = None,
+        person_id: int | str | None = None,
+        organization_id: int | str | None = None,
+        filter_id: int | str | None = None,
+        updated_since: datetime | str | None = None,
+        sort: str | None = None,
+        page_size: int = LARGEST_PAGE,
+    ) -> Iterator[Lead]:
+        """Yield the leads that are not archived, page after page (``getLeads``, 20 tokens a page).
+
+        :param filter_id: a saved filter of type leads; the API lets it win over the other filters.
+        :param updated_since: lower bound of ``update_time``, inclusive, in whole seconds; UTC where no zone is given.
+        :param sort: such as ``"update_time ASC, id ASC"``; default: oldest first.
+        :param page_size: leads a page, 1 to 500.
+        """
+        query = {
+            **_filters(owner_id, person_id, organization_id, filter_id),
+            "updated_since": None if updated_since is None else moment_value("updated_since", updated_since),
+            "sort": sort,
+        }
+        yield from self._rows(endpoints.GET_LEADS, query, page_size)
+
+    def get_archived_leads(
+        self,
+        *,
+        owner_id: int | str | None = None,
+        person_id: int | str | None = None,
+        organization_id: int | str | None = None,
+        filter_id: int | str | None = None,
+        sort: str | None = None,
+        page_size: int = LARGEST_PAGE,
+    ) -> Iterator[Lead]:
+        """Yield the archived leads, page after page (``getArchivedLeads``, 40 tokens a page).
+
+        Parameters as in :meth:`get_leads`; the API has no ``updated_since`` here.
+        """
+        query = {**_filters(owner_id, person_id, organization_id, filter_id), "sort": sort}
+        yield from self._rows(endpoints.GET_ARCHIVED_LEADS, query, page_size)
+
+    def get_lead(self, lead_id: str) -> Lead:
+        """Fetch one lead (``getLead``, 2 tokens)."""
+        return self._object(endpoints.GET_LEAD, lead_id=lead_id)
+
+    def add_lead(self, title: str, **fields: object) -> Lead:
+        """Create a lead (``addLead``, 10 tokens). Never repeated where it may have been done already.
+
+        :param title: what the lead is called.
+        :param fields: ``person_id`` or ``organization_id`` is needed; the rest by API name, key or human name.
+        :return: the whole lead.
+        """
+        body = self.wire_fields({"title": title, **fields})
+        body = {key: value for key, value in body.items() if value is not None}
+        if "person_id" not in body and "organization_id" not in body:
+            raise PipedriveValidationError("person_id, organization_id: a lead needs at least one of them.")
+        if "is_archived" in body:
+            raise PipedriveValidationError("is_archived: a lead is created active; archive it by an update.")
+        return self._object(endpoints.ADD_LEAD, body=body)
+
+    def update_lead(self, lead_id: str, **fields: object) -> Lead:
+        """Change the given fields of a lead and leave the rest alone (``updateLead``, 10 tokens).
+
+        :param fields: by API name, key or human name; None unsets. ``label_ids`` replaces the whole set.
+        :return: the whole lead.
+        """
+        endpoints.path_id("lead_id", lead_id)
+        body = self.wire_fields(fields)
+        if not body:
+            raise PipedriveValidationError("fields: there is nothing to change.")
+        if "origin_id" in body:
+            raise PipedriveValidationError("origin_id: can be set only when a lead is created.")
+        if body.get("title", "") is None:
+            raise PipedriveValidationError("title: a lead cannot be without one.")
+        return self._object(endpoints.UPDATE_LEAD, body=body, lead_id=lead_id)
+
+    def delete_lead(self, lead_id: str) -> str:
+        """Delete a lead for good (``deleteLead``, 6 tokens).
+
+        :return: its id.
+        """
+        self._object(endpoints.DELETE_LEAD, lead_id=lead_id)
+        return lead_id
+
+    def get_lead_users(self, lead_id: str) -> list[int]:
+        """List the ids of the users who may see a lead (``getLeadUsers``, 10 tokens)."""
+        return self._list(endpoints.GET_LEAD_USERS, lead_id=lead_id)
+
+    def search_leads(
+        self,
+        term: str,
+        *,
+        fields: str | Sequence[str] | None = None,
+        exact_match: bool = False,
+        person_id: int | str | None = None,
+        organization_id: int | str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Lead]:
+        """Yield search hits, best first (``searchLeads``, 20 tokens a page).
+
+        The index lags behind writes: a lead made a moment ago may be missing.
+
+        :param term: at least 2 characters, or 1 with ``exact_match``.
+        :param fields: of ``custom_fields``, ``notes``, ``title``; default all.
+        """
+        query = {
+            "term": _term(term, exact_match),
+            "fields": _joined(fields),
+            "exact_match": exact_match or None,
+            **_filters(None, person_id, organization_id, None),
+        }
+        yield from self._rows(endpoints.SEARCH_LEADS, query, page_size)
+
+    def convert_lead_to_deal(
+        self, lead_id: str, *, stage_id: int | str | None = None, pipeline_id: int | str | None = None
+    ) -> str:
+        """Start turning a lead into a deal (``convertLeadToDeal``, 40 tokens). On success the lead is gone.
+
+        :return: the conversion's id, for :meth:`get_lead_conversion_status`.
+        """
+        body = _ids(stage_id=stage_id, pipeline_id=pipeline_id)
+        return str(self._object(endpoints.CONVERT_LEAD_TO_DEAL, body=body, lead_id=lead_id)["conversion_id"])
+
+    def get_lead_conversion_status(self, lead_id: str, conversion_id: str) -> dict[str, Any]:
+        """Ask how a conversion to a deal stands (``getLeadConversionStatus``, 1 token).
+
+        :return: ``status`` (not_started, running, completed, failed, rejected), and ``deal_id`` once completed.
+        """
+        return self._object(endpoints.GET_LEAD_CONVERSION_STATUS, lead_id=lead_id, conversion_id=conversion_id)
+
+    def convert_deal_to_lead(self, deal_id: int | str) -> str:
+        """Start turning a deal into a lead (``convertDealToLead``, 40 tokens). On success the deal is gone.
+
+        :return: the conversion's id, for :meth:`get_deal_conversion_status`.
+        """
+        return str(self._object(endpoints.CONVERT_DEAL_TO_LEAD, deal_id=deal_id)["conversion_id"])
+
+    def get_deal_conversion_status(self, deal_id: int | str, conversion_id: str) -> dict[str, Any]:
+        """Ask how a conversion to a lead stands (``getDealConversionStatus``, 1 token).
+
+        :return: ``status`` as for leads, and ``lead_id`` once completed.
+        """
+        return self._object(endpoints.GET_DEAL_CONVERSION_STATUS, deal_id=deal_id, conversion_id=conversion_id)
+
+    # Labels, sources, fields
+
+    def get_lead_labels(self) -> list[dict[str, Any]]:
+        """List the account's lead labels: id, name, color (``getLeadLabels``, 10 tokens)."""
+        return self._list(endpoints.GET_LEAD_LABELS)
+
+    def add_lead_label(self, name: str, color: str) -> dict[str, Any]:
+        """Create a lead label (``addLeadLabel``, 10 tokens).
+
+        :param color: blue, brown, dark-gray, gray, green, orange, pink, purple, red or yellow.
+        """
+        body = {"name": title_value("name", name), "color": _color(color)}
+        return self._object(endpoints.ADD_LEAD_LABEL, body=body)
+
+    def update_lead_label(self, label_id: str, *, name: str | None = None, color: str | None = None) -> dict[str, Any]:
+        """Rename or recolour a lead label (``updateLeadLabel``, 10 tokens)."""
+        body = {} if name is None else {"name": title_value("name", name)}
+        body |= {} if color is None else {"color": _color(color)}
+        if not body:
+            raise PipedriveValidationError("name, color: there is nothing to change.")
+        return self._object(endpoints.UPDATE_LEAD_LABEL, body=body, label_id=label_id)
+
+    def delete_lead_label(self, label_id: str) -> str:
+        """Delete a lead label (``deleteLeadLabel``, 6 tokens).
+
+        :return: its id.
+        """
+        self._object(endpoints.DELETE_LEAD_LABEL, label_id=label_id)
+        return label_id
+
+    def get_lead_sources(self) -> list[str]:
+        """List where leads can come from, by name (``getLeadSources``, 2 tokens)."""
+        return [source["name"] for source in self._list(endpoints.GET_LEAD_SOURCES)]
+
+    def get_lead_fields(self) -> list[dict[str, Any]]:
+        """List all lead fields, custom ones included (``getLeadFields``, 20 tokens a page)."""
+        return list(self._rows(endpoints.GET_LEAD_FIELDS, {}, LARGEST_PAGE))
+
+    def catalogue(self) -> Catalogue:
+        """Give the account's custom fields and labels; read once (30 tokens), then remembered."""
+        if self._catalogue is None:
+            fields = custom_fields(self.get_lead_fields())
+            labels = {label["id"]: label["name"] for label in self.get_lead_labels()}
+            self._catalogue = Catalogue(tuple(fields), labels)
+        return self._catalogue
+
+    def wire_fields(self, fields: Mapping[str, object]) -> dict[str, JSON]:
+        """Give fields by any name, with values as people write them, the API's form; see ``api.fields``."""
+        return to_wire(fields, self.catalogue)
+
+    # People and companies that leads hang on
+
+    def get_current_user(self) -> dict[str, Any]:
+        """Say whose token it is, and which company's (``getCurrentUser``, 2 tokens)."""
+        return self._object(endpoints.GET_CURRENT_USER)
+
+    def add_person(self, name: str, **fields: JSON) -> dict[str, Any]:
+        """Create a person (``addPerson``, 5 tokens).
+
+        :param fields: as the API takes them, such as ``emails=[{"value": "a@example.com", "primary": True}]``.
+        """
+        return self._object(endpoints.ADD_PERSON, body={"name": title_value("name", name), **fields})
+
+    def search_persons(
+        self, term: str, *, fields: str | Sequence[str] | None = None, exact_match: bool = False, page_size: int = 100
+    ) -> Iterator[dict[str, Any]]:
+        """Yield persons, best match first (``searchPersons``, 20 tokens a page). The index lags behind writes.
+
+        :param fields: of ``custom_fields``, ``email``, ``notes``, ``phone``, ``name``; default all.
+        """
+        query = {"term": _term(term, exact_match), "fields": _joined(fields), "exact_match": exact_match or None}
+        yield from self._rows(endpoints.SEARCH_PERSONS, query, page_size)
+
+    def add_organization(self, name: str, **fields: JSON) -> dict[str, Any]:
+        """Create an organization (``addOrganization``, 5 tokens)."""
+        return self._object(endpoints.ADD_ORGANIZATION, body={"name": title_value("name", name), **fields})
+
+    def search_organizations(
+        self, term: str, *, fields: str | Sequence[str] | None = None, exact_match: bool = False, page_size: int = 100
+    ) -> Iterator[dict[str, Any]]:
+        """Yield organizations, best match first (``searchOrganization``, 20 tokens a page). The index lags.
+
+        :param fields: of ``address``, ``custom_fields``, ``notes``, ``name``; default all.
+        """
+        query = {"term": _term(term, exact_match), "fields": _joined(fields), "exact_match": exact_match or None}
+        yield from self._rows(endpoints.SEARCH_ORGANIZATIONS, query, page_size)
+
+    # Notes and webhooks
+
+    def add_note(self, content: str, **links: JSON) -> dict[str, Any]:
+        """Write a note (``addNote``, 10 tokens).
+
+        :param content: HTML.
+        :param links: ``lead_id``, ``deal_id``, ``person_id`` or ``org_id``; at least one.
+        """
+        return self._object(endpoints.ADD_NOTE, body={"content": text_value("content", content), **links})
+
+    def get_webhooks(self) -> list[dict[str, Any]]:
+        """List the webhooks of the account (``getWebhooks``, 10 tokens)."""
+        return self._list(endpoints.GET_WEBHOOKS)
+
+    def add_webhook(
+        self, subscription_url: str, event_action: str, event_object: str, name: str, **fields: JSON
+    ) -> dict[str, Any]:
+        """Subscribe an address to events (``addWebhook``, 10 tokens).
+
+        :param event_action: ``create``, ``change``, ``delete`` or ``*``.
+        :param event_object: such as ``lead``.
+        """
+        body = {
+            "subscription_url": subscription_url,
+            "event_action": event_action,
+            "event_object": event_object,
+            "name": name,
+            **fields,
+        }
+        return self._object(endpoints.ADD_WEBHOOK, body=body)
+
+    def delete_webhook(self, webhook_id: int | str) -> None:
+        """End a subscription (``deleteWebhook``, 6 tokens)."""
+        self._object(endpoints.DELETE_WEBHOOK, webhook_id=webhook_id)
+
+    # Everything else
+
+    def request(
+        self, method: str, path: str, params: Mapping[str, object] | None = None, json: JSON = None
+    ) -> dict[str, Any]:
+        """Call any other endpoint with the same login, pacing, retries and errors.
+
+        :param path: from the root, such as ``/v1/notes`` or ``/api/v2/deals/7``.
+        :return: the whole envelope: ``data``, ``additional_data`` and the like.
+        """
+        return self.send(endpoints.free_call(method, path, params, json)).envelope
+
+    def _object(self, endpoint: Endpoint, *, body: JSON = None, **ids: object) -> dict[str, Any]:
+        return dict(self._data(endpoint.call(body=body, ids=ids), dict))
+
+    def _list(self, endpoint: Endpoint, **ids: object) -> list[Any]:
+        return list(self._data(endpoint.call(ids=ids), list))
+
+    def _data(self, call: Call, due: type) -> Any:
+        reply = self.send(call)
+        data = due() if reply.data is None else reply.data
+        if isinstance(data, due):
+            return data
+        raise PipedriveServerError(
+            f"{call.method} {call.path}: Pipedrive's data is of another kind than due.",
+            status=reply.status,
+            method=call.method,
+            path=call.path,
+            in_doubt=True,
+        )
+
+    def _rows(self, endpoint: Endpoint, query: Mapping[str, object], page_size: int) -> Iterator[dict[str, Any]]:
+        if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= LARGEST_PAGE:
+            raise PipedriveValidationError(f"page_size: {page_size!r} is not a whole number from 1 to {LARGEST_PAGE}.")
+        way_on: Mapping[str, int | str] | None = {}
+        while way_on is not None:
+            full_query: dict[str, object] = {**query, "limit": page_size, **way_on}
+            page = read_page(self.send(endpoint.call(query=full_query)))
+            yield from page.items
+            way_on = page.next_query
+
+
+def _filters(owner_id: object, person_id: object, organization_id: object, filter_id: object) -> dict[str, int | None]:
+    return _ids(owner_id=owner_id, person_id=person_id, organization_id=organization_id, filter_id=filter_id)
+
+
+def _ids(**ids: object) -> dict[str, int | None]:
+    return {name: id_value(name, value) for name, value in ids.items() if value is not None}
+
+
+def _joined(names: str | Sequence[str] | None) -> str | None:
+    return names if names is None or isinstance(names, str) else ",".join(names)
+
+
+def _term(term: str, exact_match: bool) -> str:
+    least = 1 if exact_match else 2
+    if len(term.strip()) < least:
+        raise PipedriveValidationError(f"term: {term!r} is too short; at least {least} characters are needed.")
+    return term
+
+
+def _color(color: str) -> str:
+    if color not in LABEL_COLORS:
+        raise PipedriveValidationError(f"color: {color!r} is none of {', '.join(LABEL_COLORS)}.")
+    return color

@@ -1,0 +1,123 @@
+"""Single values, read strictly: strings as Jinja renders them are taken, what the API would refuse is refused here.
+
+Every reader takes the name of the field, for its error, and the value; it returns what the API takes and raises
+``PipedriveValidationError`` for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+
+if TYPE_CHECKING:
+    from airflow_provider_pipedrive_leads.api.endpoints import JSON
+
+VISIBILITIES = ("1", "3", "5", "7")
+
+
+def wrong(name: str, value: object, due: str) -> PipedriveValidationError:
+    """The error for a value that is not what is due."""
+    return PipedriveValidationError(f"{name}: {str(value)[:80]!r} is not {due}.")
+
+
+def text_value(name: str, value: object) -> str:
+    """Read a text; numbers are taken as they print."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise wrong(name, value, "a text")
+    return str(value)
+
+
+def title_value(name: str, value: object) -> str:
+    """Read a title: a text that is not blank."""
+    text = text_value(name, value)
+    if not text.strip():
+        raise PipedriveValidationError(f"{name}: must not be empty.")
+    return text
+
+
+def id_value(name: str, value: object) -> int:
+    """Read a numeric id."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,18}", value.strip()):
+        return int(value)
+    raise wrong(name, value, "an id (a positive whole number)")
+
+
+def number_value(name: str, value: object) -> int | float:
+    """Read a number; a whole one comes back without a fraction."""
+    try:
+        number = float(str(value).strip()) if not isinstance(value, bool) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise wrong(name, value, "a number")
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def bool_value(name: str, value: object) -> bool:
+    """Read true or false, also as Jinja or YAML write them."""
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = words.get(str(value).strip().lower())
+    if found is None:
+        raise wrong(name, value, "true or false")
+    return found
+
+
+def date_value(name: str, value: object) -> str:
+    """Read a calendar day; a moment with a time of day is refused, because the API refuses it."""
+    text = str(value).strip()
+    if not isinstance(value, datetime) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        with suppress(ValueError):
+            return date.fromisoformat(text).isoformat()
+    raise wrong(name, value, "a date without time, like 2026-01-31")
+
+
+def time_value(name: str, value: object) -> str:
+    """Read a time of day."""
+    try:
+        return (value if isinstance(value, time) else time.fromisoformat(str(value).strip())).strftime("%H:%M:%S")
+    except ValueError:
+        raise wrong(name, value, "a time of day, like 09:30:00") from None
+
+
+def money_value(name: str, value: object) -> dict[str, JSON]:
+    """Read an amount with its currency."""
+    if not isinstance(value, dict) or set(value) != {"amount", "currency"} or None in value.values():
+        raise PipedriveValidationError(
+            f'{name}: needs both an amount and a currency, like {{"amount": 3000, "currency": "EUR"}}.'
+        )
+    return {
+        "amount": number_value(f"{name}.amount", value["amount"]),
+        "currency": _currency(f"{name}.currency", value["currency"]),
+    }
+
+
+def _currency(name: str, value: object) -> str:
+    text = str(value).strip().upper()
+    if not re.fullmatch("[A-Z]{3}", text):
+        raise wrong(name, value, "a currency code of three letters, like EUR")
+    return text
+
+
+def visibility_value(name: str, value: object) -> str:
+    """Read who may see the lead: the API takes a text where search gives a number."""
+    if str(value).strip() not in VISIBILITIES:
+        raise wrong(name, value, f"one of {', '.join(VISIBILITIES)}")
+    return str(value).strip()
+
+
+def moment_value(name: str, value: object) -> str:
+    """Read a moment as the API's filters take it: UTC, whole seconds, rounded down. Without a zone it counts as UTC."""
+    text = str(value).strip()
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(text)
+    except ValueError:
+        raise wrong(name, value, "a time, like 2026-01-31T09:30:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

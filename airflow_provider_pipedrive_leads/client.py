@@ -1,0 +1,290 @@
+"""Floor 2: the one place that sends.
+
+``PipedriveClient`` puts the login on a call, keeps the burst window, repeats what is safe to repeat, and turns
+replies into values or typed errors. It needs no Airflow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+import requests  # noqa: TID253 - this module is itself imported only when the first call is made
+
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveConnectionError,
+    PipedriveDailyBudgetError,
+    PipedriveError,
+    PipedriveNotFoundError,
+    PipedriveRateLimitError,
+    error_from_reply,
+    number,
+)
+from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+from airflow_provider_pipedrive_leads.api.pacing import SEARCHES_ALLOWED, BurstWindow
+from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from
+from airflow_provider_pipedrive_leads.api.retries import seconds_before_repeat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+
+log = logging.getLogger(__name__)
+
+LARGEST_REPLY = 64 * 1024 * 1024
+"""Bytes; a page of 500 leads is about one megabyte."""
+CHUNK = 64 * 1024
+POOL_SIZE = 32
+USER_AGENT = "airflow-provider-pipedrive-leads"
+
+
+class Usage(msgspec.Struct):
+    """What a client has used so far.
+
+    :param requests: calls sent, repeats included.
+    :param retries: calls that were repeats.
+    :param rate_limited: replies 429.
+    :param tokens: API tokens that the calls cost.
+    :param daily_tokens_left: what is left of the company's day by the last reply that said so, else None.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    tokens: int = 0
+    daily_tokens_left: int | None = None
+
+
+class _Pace:
+    """The burst windows that every client of one token in this process shares."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.all_calls = BurstWindow()
+        self.searches = BurstWindow(SEARCHES_ALLOWED)
+
+    def windows(self, call: Call) -> tuple[BurstWindow, ...]:
+        return (self.all_calls, self.searches) if call.search else (self.all_calls,)
+
+
+_paces: dict[str, _Pace] = {}
+_paces_lock = threading.Lock()
+
+
+def _shared_pace(settings: ConnectionSettings) -> _Pace:
+    text = f"{settings.base_url} {settings.api_token.reveal}"
+    account = hashlib.sha256(text.encode()).hexdigest()
+    with _paces_lock:
+        return _paces.setdefault(account, _Pace())
+
+
+class _TokenHeader(requests.auth.AuthBase):
+    """Sets the token as a header; being an auth object, it also keeps ``.netrc`` out."""
+
+    def __init__(self, token: Secret) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["x-api-token"] = self._token.reveal
+        return request
+
+
+class PipedriveClient(LeadsApi):
+    """The leads API of one company. Safe to use from many threads.
+
+    :param settings: from :func:`api.connection.read_connection`.
+    :param clock: seconds that only grow.
+    :param sleep: waits so many seconds.
+    :param chance: a random number in [0, 1), for jitter.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.settings = settings
+        self.usage = Usage()
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+        self._usage_lock = threading.Lock()
+        self._pace = _shared_pace(settings)
+        self._session = requests.Session()
+        self._session.auth = _TokenHeader(settings.api_token)
+        self._session.headers["User-Agent"] = USER_AGENT
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._session.close()
+
+    def send(self, call: Call) -> Reply:
+        """Send a call, within the windows and with repeats where they are safe.
+
+        :raises PipedriveError: the typed error of the last try.
+        """
+        started = self._clock()
+        repeats = 0
+        doubted = False
+        while True:
+            try:
+                return self._send_once(call, repeat=repeats > 0)
+            except PipedriveNotFoundError:
+                if call.method == "DELETE" and doubted:  # the first try had deleted it
+                    return Reply(200, {}, {"success": True, "data": None})
+                raise
+            except PipedriveError as error:
+                wait = seconds_before_repeat(
+                    call, error, repeats=repeats, elapsed=self._clock() - started, chance=self._chance()
+                )
+                if wait is None:
+                    raise
+                log.info("%s Sending it again in %.1f s.", error, wait)
+                doubted = doubted or error.in_doubt
+            repeats += 1
+            self._sleep(wait)
+
+    def _send_once(self, call: Call, *, repeat: bool) -> Reply:
+        self._check_reserve(call)
+        self._take_places(call)
+        headers: Mapping[str, str] = {}
+        try:
+            status, headers, body = self._exchange(call)
+        finally:
+            self._give_places_back(call, headers)
+        self._count(call, headers, repeat=repeat, rate_limited=status == requests.codes.too_many_requests)
+        if 300 <= status < 400:
+            raise self._redirected(call, status, headers)
+        if not 200 <= status < 300:
+            error = error_from_reply(call, status, headers, body, connection=self.settings.name)
+            if isinstance(error, PipedriveRateLimitError):
+                self._hold_still(call, error.retry_after)
+            raise error
+        return reply_from(call, status, headers, body)
+
+    def _exchange(self, call: Call) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            with self._session.request(
+                call.method,
+                self.settings.base_url + call.path,
+                params=dict(call.query),
+                data=None if call.body is None else msgspec.json.encode(call.body),
+                headers={"Content-Type": "application/json"} if call.body is not None else None,
+                timeout=self.settings.timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = self._read_body(call, response)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return response.status_code, headers, body
+        except requests.RequestException as problem:
+            raise self._no_reply(call, problem) from None
+
+    def _read_body(self, call: Call, response: requests.Response) -> bytes:
+        parts, size = [], 0
+        deadline = self._clock() + self.settings.timeout
+        for part in response.iter_content(CHUNK):
+            parts.append(part)
+            size += len(part)
+            if size > LARGEST_REPLY or self._clock() > deadline:
+                limit = f"{LARGEST_REPLY >> 20} MiB" if size > LARGEST_REPLY else f"{self.settings.timeout:g} s"
+                raise PipedriveConnectionError(
+                    f"{call.method} {call.path}: the reply did not end within {limit}.",
+                    method=call.method,
+                    path=call.path,
+                    in_doubt=True,
+                )
+        return b"".join(parts)
+
+    def _no_reply(self, call: Call, problem: requests.RequestException) -> PipedriveConnectionError:
+        host = urlsplit(self.settings.base_url).netloc
+        never_sent = isinstance(problem, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError) or (
+            _is_new_connection_error(problem)
+        )
+        if never_sent:
+            words = f"cannot be reached. Check 'Company domain' (Host) of {self.settings.name}, and the network"
+        elif isinstance(problem, requests.exceptions.SSLError):
+            words = "did not prove its identity (TLS)"
+            never_sent = True
+        elif isinstance(problem, requests.exceptions.Timeout):
+            words = f"did not answer within {self.settings.timeout:g} s"
+        else:
+            words = "ended the connection before its reply was whole"
+        return PipedriveConnectionError(
+            f"{call.method} {call.path}: {host} {words}.", method=call.method, path=call.path, in_doubt=not never_sent
+        )
+
+    def _redirected(self, call: Call, status: int, headers: Mapping[str, str]) -> PipedriveError:
+        target = urlsplit(headers.get("location", "")).netloc or "another address"
+        return PipedriveError(
+            f"{call.method} {call.path}: the server points to {target}. Redirects are not followed, so that the token"
+            f" goes to no other host; set 'Company domain' (Host) of {self.settings.name} to the right one.",
+            status=status,
+            method=call.method,
+            path=call.path,
+        )
+
+    def _check_reserve(self, call: Call) -> None:
+        left, reserve = self.usage.daily_tokens_left, self.settings.daily_token_reserve
+        if reserve and left is not None and left - call.cost < reserve:
+            raise PipedriveDailyBudgetError(
+                f"{call.method} {call.path} was not sent: it costs {call.cost} API tokens, {left} are left of the"
+                f" company's day, and 'Daily token reserve' of {self.settings.name} keeps {reserve}.",
+                method=call.method,
+                path=call.path,
+            )
+
+    def _take_places(self, call: Call) -> None:
+        windows = self._pace.windows(call)
+        while True:
+            with self._pace.lock:
+                now = self._clock()
+                wait = max(window.delay(now) for window in windows)
+                if wait <= 0:
+                    for window in windows:
+                        window.take()
+                    return
+            self._sleep(wait)
+
+    def _give_places_back(self, call: Call, headers: Mapping[str, str]) -> None:
+        with self._pace.lock:
+            now = self._clock()
+            for window in self._pace.windows(call):
+                window.give_back(now)
+            if not call.search:
+                self._pace.all_calls.learn(headers, now)
+
+    def _hold_still(self, call: Call, seconds: float) -> None:
+        with self._pace.lock:
+            self._pace.windows(call)[-1].close(self._clock() + seconds)
+
+    def _count(self, call: Call, headers: Mapping[str, str], *, repeat: bool, rate_limited: bool) -> None:
+        left = number(headers.get("x-daily-ratelimit-token-remaining"))
+        with self._usage_lock:
+            self.usage.requests += 1
+            self.usage.retries += repeat
+            self.usage.rate_limited += rate_limited
+            self.usage.tokens += 0 if rate_limited else call.cost
+            if left is not None:
+                self.usage.daily_tokens_left = int(left)
+
+
+def _is_new_connection_error(problem: requests.RequestException) -> bool:
+    """Whether the socket never came about; ``requests`` has one class for that and for resets."""
+    cause = problem.args[0] if problem.args else None
+    reason = getattr(cause, "reason", cause)
+    return type(reason).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")

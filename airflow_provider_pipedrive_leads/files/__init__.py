@@ -1,0 +1,1 @@
+"""Floor 4: lead files: their formats, and publishing them whole."""

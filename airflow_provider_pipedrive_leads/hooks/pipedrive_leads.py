@@ -1,0 +1,93 @@
+"""The hook: a client for the account that an Airflow connection names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError
+from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+
+if TYPE_CHECKING:
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.api.replies import Reply
+    from airflow_provider_pipedrive_leads.client import PipedriveClient, Usage
+
+
+class PipedriveLeadsHook(LeadsApi, BaseHook):
+    """Reads and writes the leads of the Pipedrive company behind an Airflow connection.
+
+    Its methods are those of :class:`api.operations.LeadsApi`. The connection is looked up, and ``requests`` loaded,
+    when the first call is made.
+
+    :param pipedrive_conn_id: id of a connection of type ``pipedrive``.
+    """
+
+    conn_name_attr = "pipedrive_conn_id"
+    default_conn_name = "pipedrive_default"
+    conn_type = "pipedrive"
+    hook_name = "Pipedrive"
+
+    def __init__(self, pipedrive_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.pipedrive_conn_id = pipedrive_conn_id
+        self._client: PipedriveClient | None = None
+
+    def get_conn(self) -> PipedriveClient:
+        """Give the client behind the hook; made at the first call."""
+        if self._client is None:
+            from airflow_provider_pipedrive_leads.client import PipedriveClient  # noqa: PLC0415 - loads requests
+
+            self._client = PipedriveClient(self._settings())
+        return self._client
+
+    def close(self) -> None:
+        """Give the sockets back; the next call opens new ones."""
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def usage(self) -> Usage:
+        """What this hook has used so far: requests, retries, 429s, tokens, and tokens left of the day."""
+        return self.get_conn().usage
+
+    def send(self, call: Call) -> Reply:
+        """Send a call through the client."""
+        return self.get_conn().send(call)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say in one sentence who was reached, or what to mend (``getCurrentUser``, 2 tokens)."""
+        try:
+            user = self.get_current_user()
+        except PipedriveError as error:
+            return False, str(error)
+        company = user.get("company_name") or user.get("company_domain") or "its company"
+        return (
+            True,
+            f"Connected to {company} ({user.get('company_domain')}) as {user.get('name')} <{user.get('email')}>.",
+        )
+
+    def _settings(self) -> ConnectionSettings:
+        from airflow_provider_pipedrive_leads.api.connection import read_connection  # noqa: PLC0415 - only when needed
+
+        name = f"connection '{self.pipedrive_conn_id}'"
+        connection = self.get_connection(self.pipedrive_conn_id)
+        try:
+            extra = connection.extra_dejson
+        except ValueError:
+            extra = None
+        if not isinstance(extra, dict):
+            raise PipedriveConfigError(f"{name}, field 'Extra': is not a JSON object.")
+        settings = read_connection(
+            name=name,
+            host=connection.host,
+            login=connection.login,
+            password=connection.password,
+            port=connection.port,
+            extra=extra,
+        )
+        if settings.unknown_extras:
+            self.log.warning("%s has extra fields that mean nothing here: %s", name, ", ".join(settings.unknown_extras))
+        return settings

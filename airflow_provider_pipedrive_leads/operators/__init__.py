@@ -1,0 +1,1 @@
+"""Floor 5: the operators that DAG authors import."""

@@ -1,0 +1,232 @@
+"""Operators: create, update and export leads."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_pipedrive_leads.files.publishing import no_filesystem
+from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.leads.export import export_leads
+from airflow_provider_pipedrive_leads.leads.reading import Selection
+from airflow_provider_pipedrive_leads.leads.writing import create_lead, update_lead
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from airflow.sdk import Context, ObjectStoragePath
+
+
+class PipedriveCreateLeadOperator(BaseOperator):
+    """Create a lead.
+
+    A call whose outcome is unknown (a timeout, a reset) is not repeated by the hook; a retry of the task does create
+    again, so set ``retries=0`` where a second lead would hurt more than a failed task.
+
+    :param title: what the lead is called.
+    :param person_id: the person whom the lead hangs on; this or an organization is needed.
+    :param organization_id: the organization that the lead hangs on.
+    :param person: find a person by ``email``, else ``phone``, else ``name``, or create it; instead of ``person_id``.
+    :param organization: find an organization by ``name``, or create it; instead of ``organization_id``.
+    :param fields: further fields by API name, custom-field key or custom-field name; options and labels by name.
+    :param origin_id: your own id for the lead; can be set at creation only.
+    :param pipedrive_conn_id: the Airflow connection.
+    :return: the lead's id.
+    """
+
+    template_fields: Sequence[str] = (
+        "title",
+        "person_id",
+        "organization_id",
+        "person",
+        "organization",
+        "fields",
+        "origin_id",
+        "pipedrive_conn_id",
+    )
+    template_fields_renderers = {"person": "json", "organization": "json", "fields": "json"}  # noqa: RUF012
+    ui_color = "#d9f2e3"
+
+    def __init__(
+        self,
+        *,
+        title: str,
+        person_id: int | str | None = None,
+        organization_id: int | str | None = None,
+        person: Mapping[str, Any] | None = None,
+        organization: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
+        origin_id: str | None = None,
+        pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.title = title
+        self.person_id = person_id
+        self.organization_id = organization_id
+        self.person = person
+        self.organization = organization
+        self.fields = fields
+        self.origin_id = origin_id
+        self.pipedrive_conn_id = pipedrive_conn_id
+
+    def execute(self, context: Context) -> str:  # noqa: ARG002
+        """Check everything that can be checked, find or create the contact, create the lead."""
+        lead = create_lead(
+            PipedriveLeadsHook(self.pipedrive_conn_id),
+            title=self.title,
+            person_id=self.person_id,
+            organization_id=self.organization_id,
+            person=self.person,
+            organization=self.organization,
+            fields=self.fields,
+            origin_id=self.origin_id,
+        )
+        self.log.info("Created lead %s.", lead["id"])
+        return str(lead["id"])
+
+
+class PipedriveUpdateLeadOperator(BaseOperator):
+    """Change some fields of a lead and leave the rest alone.
+
+    :param lead_id: the lead.
+    :param fields: fields by API name, custom-field key or custom-field name; None unsets. ``label_ids`` replaces the
+        whole set of labels, ``is_archived`` archives or restores.
+    :param add_labels: labels to add, by name or id.
+    :param remove_labels: labels to take off, by name or id. Labels are read, merged and written: a change that someone
+        else makes in that moment is lost.
+    :param pipedrive_conn_id: the Airflow connection.
+    :return: the lead's id.
+    """
+
+    template_fields: Sequence[str] = ("lead_id", "fields", "add_labels", "remove_labels", "pipedrive_conn_id")
+    template_fields_renderers = {"fields": "json"}  # noqa: RUF012
+    ui_color = "#d9f2e3"
+
+    def __init__(
+        self,
+        *,
+        lead_id: str,
+        fields: Mapping[str, Any] | None = None,
+        add_labels: Sequence[str] = (),
+        remove_labels: Sequence[str] = (),
+        pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.lead_id = lead_id
+        self.fields = fields
+        self.add_labels = add_labels
+        self.remove_labels = remove_labels
+        self.pipedrive_conn_id = pipedrive_conn_id
+
+    def execute(self, context: Context) -> str:  # noqa: ARG002
+        """Send what changes."""
+        update_lead(
+            PipedriveLeadsHook(self.pipedrive_conn_id),
+            self.lead_id,
+            fields=self.fields,
+            add_labels=self.add_labels,
+            remove_labels=self.remove_labels,
+        )
+        self.log.info("Updated lead %s.", self.lead_id)
+        return self.lead_id
+
+
+class PipedriveExportLeadsOperator(BaseOperator):
+    """Write leads to a file that appears whole or not at all.
+
+    :param path: where to, as a path or a URL of any scheme that Airflow's ``ObjectStoragePath`` knows. The suffix names
+        the format: ``.jsonl``, ``.ndjson`` or ``.csv``, each also with ``.gz`` behind it.
+    :param owner_id: only leads of this user.
+    :param person_id: only leads of this person.
+    :param organization_id: only leads of this organization.
+    :param filter_id: only leads of this saved filter; the API lets it win over the three before.
+    :param updated_since: only leads changed since then, inclusive; UTC where no zone is given.
+    :param archived: ``include`` archived leads, ``exclude`` them, or take ``only`` them.
+    :param columns: ``names``: flat, readable columns, fixed by the account's field catalogue. ``keys``: as the API
+        gives them. Or a list of column names.
+    :param pipedrive_conn_id: the Airflow connection.
+    :return: ``path``; ``files`` (a list of one); ``rows``; ``updated_until``, the latest update time among the rows by
+        Pipedrive's clock, None without rows; ``requests`` and API ``tokens`` spent.
+    """
+
+    template_fields: Sequence[str] = (
+        "path",
+        "owner_id",
+        "person_id",
+        "organization_id",
+        "filter_id",
+        "updated_since",
+        "archived",
+        "columns",
+        "pipedrive_conn_id",
+    )
+    ui_color = "#d9f2e3"
+
+    def __init__(
+        self,
+        *,
+        path: str | ObjectStoragePath,
+        owner_id: int | str | None = None,
+        person_id: int | str | None = None,
+        organization_id: int | str | None = None,
+        filter_id: int | str | None = None,
+        updated_since: datetime | str | None = None,
+        archived: str = "include",
+        columns: str | Sequence[str] = "names",
+        pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.owner_id = owner_id
+        self.person_id = person_id
+        self.organization_id = organization_id
+        self.filter_id = filter_id
+        self.updated_since = updated_since
+        self.archived = archived
+        self.columns = columns
+        self.pipedrive_conn_id = pipedrive_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Read page after page, write row after row, publish at the end."""
+        started = time.monotonic()
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        selection = Selection(
+            owner_id=self.owner_id,
+            person_id=self.person_id,
+            organization_id=self.organization_id,
+            filter_id=self.filter_id,
+            updated_since=self.updated_since,
+            archived=self.archived,
+        )
+        exported = export_leads(hook, selection, self._place(), columns=self.columns)
+        used = hook.usage
+        self.log.info(
+            "Exported %d leads to %s: %d requests, %d API tokens, %.1f s.",
+            exported.rows,
+            self.path,
+            used.requests,
+            used.tokens,
+            time.monotonic() - started,
+        )
+        return {
+            "path": str(self.path),
+            "files": [str(self.path)],
+            "rows": exported.rows,
+            "updated_until": exported.updated_until,
+            "requests": used.requests,
+            "tokens": used.tokens,
+        }
+
+    def _place(self) -> ObjectStoragePath:
+        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads fsspec
+
+        try:
+            return ObjectStoragePath(self.path)
+        except (ImportError, ValueError) as problem:
+            raise no_filesystem(str(self.path), problem) from problem

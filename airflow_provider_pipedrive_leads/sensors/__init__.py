@@ -1,0 +1,1 @@
+"""Floor 5: the sensors that DAG authors import."""

@@ -1,0 +1,56 @@
+"""Sensors: wait for a lead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_pipedrive_leads.api.fields import differing
+from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+
+class PipedriveLeadSensor(BaseSensorOperator):
+    """Wait until a lead has the expected values.
+
+    Each poke costs 2 API tokens. A lead that does not exist is an error, not a reason to wait.
+
+    :param lead_id: the lead.
+    :param expected: values by API name, custom-field key or custom-field name; options and labels by name, None for
+        unset. Empty: wait for nothing but the lead's existence.
+    :param pipedrive_conn_id: the Airflow connection.
+    :return: the lead's id.
+    """
+
+    template_fields: Sequence[str] = ("lead_id", "expected", "pipedrive_conn_id")
+    template_fields_renderers = {"expected": "json"}  # noqa: RUF012
+    ui_color = "#d9f2e3"
+
+    def __init__(
+        self,
+        *,
+        lead_id: str,
+        expected: Mapping[str, Any] | None = None,
+        pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.lead_id = lead_id
+        self.expected = expected
+        self.pipedrive_conn_id = pipedrive_conn_id
+        self._hook: PipedriveLeadsHook | None = None
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+        """Fetch the lead and compare."""
+        if self._hook is None:
+            self._hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        wanted = self._hook.wire_fields(self.expected or {})
+        missing = differing(wanted, self._hook.get_lead(self.lead_id))
+        if missing:
+            self.log.info("Lead %s is not yet as expected: %s.", self.lead_id, ", ".join(missing))
+        return PokeReturnValue(is_done=not missing, xcom_value=self.lead_id)
