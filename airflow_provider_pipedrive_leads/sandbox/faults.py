@@ -1,0 +1,72 @@
+"""Failures ordered beforehand: which calls fail, how, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+KINDS = {
+    "status": "answer with status= and the vendor's envelope, without doing the work (retry_after= adds that header)",
+    "html": "answer with an HTML page and status= (403 by default), without doing the work",
+    "close_before": "close the connection without doing the work",
+    "close_after": "do the work, then close the connection without a reply",
+    "close_and_finish": "close the connection; do the work after= seconds later",
+    "cut_body": "do the work, send half of the reply, close the connection",
+    "slow_body": "do the work, spread the reply over seconds= of real time",
+    "broken_json": "do the work, send a reply that is no valid JSON",
+    "delay": "wait seconds= of real time, then do the work and reply",
+}
+
+
+@dataclass
+class Fault:
+    """One order: calls of ``method`` to ``path`` (both may hold ``*``) fail ``times`` times in the way ``kind``.
+
+    ``path`` is compared with the whole path as called. ``status``, ``seconds``, ``after`` and ``retry_after`` mean what
+    ``KINDS`` says of them. Raises ValueError for an unknown kind.
+    """
+
+    method: str
+    path: str
+    kind: str
+    times: int = 1
+    status: int = 0
+    seconds: float = 0.0
+    after: float = 0.0
+    retry_after: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown kind {self.kind!r}: one of {', '.join(KINDS)}")
+        self.status = self.status or (403 if self.kind == "html" else 500)
+        if not 200 <= self.status <= 599:
+            raise ValueError("status must be between 200 and 599")
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether this order is meant for a call."""
+        return fnmatchcase(method, self.method.upper()) and fnmatchcase(path, self.path)
+
+
+class Faults:
+    """The orders still open, oldest first."""
+
+    def __init__(self) -> None:
+        self._orders: list[Fault] = []
+
+    def order(self, fault: Fault) -> None:
+        """Add an order."""
+        self._orders.append(fault)
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The order that a call falls under, used up once."""
+        for fault in self._orders:
+            if fault.matches(method, path):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._orders.remove(fault)
+                return fault
+        return None
+
+    def clear(self) -> None:
+        """Forget all orders."""
+        self._orders.clear()

@@ -1,0 +1,208 @@
+"""The control API under ``/__sandbox__/``: no part of Pipedrive, no token, no limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_pipedrive_leads.sandbox import seed
+from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms, parse_time, to_ms
+from airflow_provider_pipedrive_leads.sandbox.faults import Fault
+from airflow_provider_pipedrive_leads.sandbox.limits import seconds_to_midnight
+from airflow_provider_pipedrive_leads.sandbox.replies import Reply, json_reply
+from airflow_provider_pipedrive_leads.sandbox.world import World
+
+PREFIX = "/__sandbox__/"
+SHOWN_LEADS = 50
+SHOWN_REQUESTS = 50
+MOST_LEADS = 1_000_000
+
+Params = dict[str, str]
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ControlEndpoint:
+    """Method, path below the prefix, and the handler of one control."""
+
+    method: str
+    path: str
+    handler: Callable[[World, Params, Params, Body], Reply]
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The whole path as a regular expression."""
+        return re.compile(PREFIX + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path))
+
+
+def read_clock(world: World, *_: object) -> Reply:
+    """The time, and whether it stands still."""
+    return json_reply({"now": iso_ms(world.now_ms), "frozen": world.clock.frozen})
+
+
+def freeze(world: World, _: Params, __: Params, body: Body) -> Reply:
+    """Stop the clock."""
+    world.clock.freeze(parse_time(body["at"]) if body.get("at") else None)
+    return read_clock(world)
+
+
+def advance(world: World, _: Params, __: Params, body: Body) -> Reply:
+    """Move the clock and do what has become due."""
+    world.clock.advance(float(body["seconds"]))
+    world.agenda.run_due()
+    return read_clock(world)
+
+
+def unfreeze(world: World, *_: object) -> Reply:
+    """Let the clock run."""
+    world.clock.unfreeze()
+    return read_clock(world)
+
+
+def counters(world: World, *_: object) -> Reply:
+    """All counters."""
+    return json_reply(world.journal.counters())
+
+
+def reset_counters(world: World, *_: object) -> Reply:
+    """Counters from zero."""
+    world.journal.reset()
+    return json_reply({})
+
+
+def requests(world: World, *_: object) -> Reply:
+    """The latest requests."""
+    return json_reply({"requests": list(world.journal.requests)})
+
+
+def order_fault(world: World, _: Params, __: Params, body: Body) -> Reply:
+    """One more fault."""
+    world.faults.order(Fault(**body))
+    return json_reply({})
+
+
+def clear_faults(world: World, *_: object) -> Reply:
+    """No faults any more."""
+    world.faults.clear()
+    return json_reply({})
+
+
+def read_choices(world: World, *_: object) -> Reply:
+    """All unknowns as they are played."""
+    return json_reply({"profile": world.choices.profile, "choices": world.choices.as_dict()})
+
+
+def set_choice(world: World, params: Params, _: Params, body: Body) -> Reply:
+    """One unknown."""
+    world.choices.set(params["name"], body["value"])
+    return json_reply({})
+
+
+def set_profile(world: World, _: Params, __: Params, body: Body) -> Reply:
+    """All unknowns."""
+    world.choices.set_profile(body["value"])
+    return json_reply({})
+
+
+def set_budget(world: World, _: Params, __: Params, body: Body) -> Reply:
+    """What is left of today's budget."""
+    world.limits.remaining_today(world.agenda.now(), world.choices["day_zone"])
+    world.limits.set_remaining(int(body["remaining"]))
+    return json_reply({})
+
+
+def set_delay(world: World, params: Params, _: Params, body: Body) -> Reply:
+    """How long something takes."""
+    if params["name"] not in world.delays:
+        raise ValueError(f"unknown delay {params['name']!r}: one of {', '.join(world.delays)}")
+    world.delays[params["name"]] = float(body["seconds"])
+    return json_reply({})
+
+
+def add_leads(world: World, _: Params, __: Params, body: Body) -> Reply:
+    """More seeded leads."""
+    if not 0 <= int(body["count"]) <= MOST_LEADS:
+        raise ValueError(f"count must be between 0 and {MOST_LEADS}")
+    recipe = seed.LeadRecipe(
+        int(body["count"]),
+        int(body.get("seed", world.options.seed)),
+        world.serial + 1,
+        to_ms(parse_time(body["until"])) if body.get("until") else seed.ANCHOR,
+        int(body["spread"] * 1000) if "spread" in body else seed.TWO_YEARS_MS,
+        float(body.get("archived", seed.ARCHIVED_SHARE)),
+    )
+    world.add_seeded_leads(recipe)
+    return overview(world)
+
+
+def overview(world: World, *_: object) -> Reply:
+    """Counts, labels, users, budget, the newest leads and requests."""
+    now, zone = world.agenda.now(), world.choices["day_zone"]
+    return json_reply(
+        {
+            "now": iso_ms(world.now_ms),
+            "frozen": world.clock.frozen,
+            "company": world.company,
+            "profile": world.choices.profile,
+            "plan": world.limits.plan_name,
+            "leads": {
+                "active": world.state.leads.count("is_archived = 0"),
+                "archived": world.state.leads.count("is_archived = 1"),
+            },
+            "budget": {
+                "limit": world.limits.daily_limit,
+                "remaining": world.limits.remaining_today(now, zone),
+                "seconds_to_reset": seconds_to_midnight(now, zone),
+            },
+            "labels": world.state.labels.all(),
+            "users": world.state.users.all(),
+            "newest_leads": _newest(world),
+            "requests": list(world.journal.requests)[-SHOWN_REQUESTS:],
+        }
+    )
+
+
+def _newest(world: World) -> list[dict[str, Any]]:
+    persons, organizations = world.state.persons, world.state.organizations
+    rows = []
+    for lead in world.state.leads.all(order="seq DESC", limit=SHOWN_LEADS):
+        person = persons.get(lead["person_id"]) if lead["person_id"] else None
+        organization = organizations.get(lead["organization_id"]) if lead["organization_id"] else None
+        names = {
+            "person_name": person and person["name"],
+            "organization_name": organization and organization["name"],
+        }
+        rows.append({**lead, **names})
+    return rows
+
+
+def user_token(world: World, params: Params, *_: object) -> Reply:
+    """The API token of a user."""
+    member = world.state.members.get(int(params["id"]))
+    if member is None:
+        raise ValueError(f"no user {params['id']}")
+    return json_reply({"token": member["token"]})
+
+
+CONTROL_ENDPOINTS = (
+    ControlEndpoint("GET", "clock", read_clock),
+    ControlEndpoint("POST", "clock/freeze", freeze),
+    ControlEndpoint("POST", "clock/advance", advance),
+    ControlEndpoint("POST", "clock/unfreeze", unfreeze),
+    ControlEndpoint("GET", "counters", counters),
+    ControlEndpoint("DELETE", "counters", reset_counters),
+    ControlEndpoint("GET", "requests", requests),
+    ControlEndpoint("POST", "faults", order_fault),
+    ControlEndpoint("DELETE", "faults", clear_faults),
+    ControlEndpoint("GET", "choices", read_choices),
+    ControlEndpoint("PUT", "choices/{name}", set_choice),
+    ControlEndpoint("PUT", "profile", set_profile),
+    ControlEndpoint("PUT", "budget", set_budget),
+    ControlEndpoint("PUT", "delays/{name}", set_delay),
+    ControlEndpoint("POST", "leads", add_leads),
+    ControlEndpoint("GET", "overview", overview),
+    ControlEndpoint("GET", "users/{id}/token", user_token),
+)

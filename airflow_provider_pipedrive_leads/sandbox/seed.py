@@ -1,0 +1,347 @@
+"""The invented company's data: the same seed gives the same data, byte for byte.
+
+Names are made up and addresses lie in reserved domains. Times spread over the two years before ``ANCHOR`` unless asked
+otherwise; about 15 % of the leads are archived.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms, iso_seconds, parse_time, plain_seconds, to_ms
+from airflow_provider_pipedrive_leads.sandbox.custom_values import address_parts
+from airflow_provider_pipedrive_leads.sandbox.fields import custom_field, field_key
+from airflow_provider_pipedrive_leads.sandbox.leads import Company, lead_id, new_lead
+
+Document = dict[str, Any]
+
+ANCHOR = to_ms(parse_time("2026-01-01T00:00:00Z"))
+DAY_MS = 86_400_000
+TWO_YEARS_MS = 730 * DAY_MS
+ARCHIVED_SHARE = 0.15
+FIRST_OPTION_ID = 101
+
+FIRST_NAMES = (
+    "Ada Aino Amara Anton Bea Bruno Carla Chidi Dana Daria Edgar Elif Emil Fatima Felix Freya Goran Hana Hugo Ilse Imran "
+    "Ines Jonas Kaia Kenji Lars Leila Linus Maia Marek Mina Nadia Nils Noor Olga Oscar Paula Petra Quinn Rafael Rosa "
+    "Samir Selma Sven Tariq Tilda Uma Viktor Wanda Yara Zoe"
+).split()
+LAST_NAMES = (
+    "Abernolt Aldervik Baskerlund Bramwick Castellane Corvanto Dalgren Delmarre Eastholm Eriksund Falkenried Fenwood "
+    "Gallowin Granwell Haldorsen Hartmere Ilvesto Jarnvold Kaldermann Kestrelle Lindqvara Lormont Marchwell Montabel "
+    "Nordhalt Nyström-Vale Oakhurst Ostrander Pellworth Quintavar Ravensholt Rossmoor Saltmarsh Sundermark Tannhorst "
+    "Thornbury-Lee Ulverston Vandermoor Westerlin Yarrowby Zellwood"
+).split()
+COMPANY_HEADS = (
+    "Amber Arctic Blue Bright Cedar Clear Copper Crystal Delta Ever Falcon Golden Granite Green Harbor Iron Lumen Maple "
+    "Meridian North Nova Oak Orbit Pine Polar Quartz River Silver Solar Summit Terra Vertex Willow Zenith"
+).split()
+COMPANY_TAILS = (
+    "Analytics Automation Bakeries Biotech Cargo Ceramics Components Dairy Dental Energy Fabrics Foods Freight Furniture "
+    "Glass Hotels Insurance Interiors Labs Logistics Marine Media Optics Packaging Pharma Robotics Software Sports "
+    "Steel Systems Textiles Tools Travel Water"
+).split()
+COMPANY_FORMS = ("GmbH", "Ltd", "Inc", "AB", "OÜ", "SARL", "BV", "S.p.A.")
+SUBJECTS = (
+    "Flow meters|Pressure sensors|Annual service|Lab refit|Pilot line|Water analysis|Spare parts|Framework contract|"
+    "Site survey|Data loggers|Training days|Calibration|Tank monitoring|Leak detection"
+).split("|")
+STREETS = "Harbour Street|Mill Lane|Station Road|Lindenweg|Rue du Lac|Kalda tee|Via Roma|Calle Mayor".split("|")
+TOWNS = (
+    ("10115", "Berlin", "Germany"),
+    ("10615", "Tallinn", "Estonia"),
+    ("69002", "Lyon", "France"),
+    ("20121", "Milan", "Italy"),
+    ("41103", "Gothenburg", "Sweden"),
+    ("28013", "Madrid", "Spain"),
+)
+CURRENCIES = ("EUR", "EUR", "EUR", "USD", "USD", "GBP", "SEK", "CHF")
+SOURCES = ("API", "Manually created", "Web forms", "Import", "Prospector", "Live chat")
+ORIGINS = {"API": "API", "Manually created": "ManuallyCreated", "Web forms": "WebForms", "Live chat": "LiveChat"}
+LABELS = (("Hot", "red"), ("Cold", "blue"), ("Warm", "yellow"))
+
+USERS = (
+    # id, name, e-mail, group, administrator
+    (11_400_001, "Maren Solberg", "maren.solberg@brightwater.example", 1, True),
+    (11_400_002, "Tomas Reinholt", "tomas.reinholt@brightwater.example", 1, False),
+    (11_400_003, "Aya Kestner", "aya.kestner@brightwater.example", 2, False),
+    (11_400_004, "Leo Marchetti-Vane", "leo.marchetti@brightwater.example", 3, False),
+    (11_400_005, "Nina Oldenkamp", "nina.oldenkamp@brightwater.example", 3, False),
+)
+CUSTOM_FIELDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("Company size", "enum", ("1-10", "11-50", "51-200", "201-1000", "1000+")),
+    ("Interests", "set", ("Sensors", "Service", "Software", "Training", "Rental")),
+    ("Lead score", "double", ()),
+    ("Budget", "monetary", ()),
+    ("Next review", "date", ()),
+    ("Trial period", "daterange", ()),
+    ("Best time to call", "time", ()),
+    ("Office hours", "timerange", ()),
+    ("External ID", "varchar", ()),
+    ("Requirements", "text", ()),
+    ("Site address", "address", ()),
+    ("Switchboard", "phone", ()),
+    ("Technical owner", "user", ()),
+    ("Partner", "org", ()),
+    ("Recommended by", "people", ()),
+)
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """The persons and organizations that leads refer to."""
+
+    persons: Sequence[Document]
+    organizations: Sequence[Document]
+
+
+def users(company: Company) -> list[Document]:
+    """The company's users, as GET /v1/users gives them; the first is the administrator."""
+    return [_user(number, name, email, admin, company) for number, name, email, _, admin in USERS]
+
+
+def members(token: str, seed: int) -> list[Document]:
+    """Each user's group, rights and API token; the administrator's token is the given one."""
+    return [
+        {
+            "id": number,
+            "group": group,
+            "admin": admin,
+            "token": token if admin else field_key(seed, number),
+        }
+        for number, _, _, group, admin in USERS
+    ]
+
+
+def _user(number: int, name: str, email: str, admin: bool, company: Company) -> Document:
+    created = plain_seconds(ANCHOR - 2 * TWO_YEARS_MS)
+    return {
+        "id": number,
+        "name": name,
+        "default_currency": company.currency,
+        "locale": "en_US",
+        "lang": 1,
+        "email": email,
+        "phone": None,
+        "activated": True,
+        "last_login": plain_seconds(ANCHOR - DAY_MS),
+        "created": created,
+        "modified": created,
+        "has_created_company": admin,
+        "access": [{"app": "sales", "admin": admin, "permission_set_id": f"{number:08x}-0000-4000-8000-000000000001"}],
+        "active_flag": True,
+        "timezone_name": "Europe/Berlin",
+        "timezone_offset": "+01:00",
+        "role_id": 1,
+        "icon_url": None,
+        "is_you": False,
+        "is_deleted": False,
+    }
+
+
+def labels() -> list[Document]:
+    """The labels of a new account."""
+    made = ANCHOR - 2 * TWO_YEARS_MS
+    return [
+        {"id": lead_id(made, number), "name": name, "color": color, "add_time": iso_ms(made), "update_time": iso_ms(made)}
+        for number, (name, color) in enumerate(LABELS)
+    ]
+
+
+def custom_fields(seed: int) -> list[Document]:
+    """About a dozen custom fields of most types, numbered, options numbered across fields."""
+    fields, option_id = [], FIRST_OPTION_ID
+    for number, (name, field_type, names) in enumerate(CUSTOM_FIELDS, start=1):
+        options = [{"id": option_id + place, "label": label} for place, label in enumerate(names)] or None
+        option_id += len(names)
+        made = ANCHOR - 2 * TWO_YEARS_MS + number * DAY_MS
+        fields.append(
+            {"id": number, **custom_field(field_key(seed, number), name, field_type, options, USERS[0][0], made)}
+        )
+    return fields
+
+
+def contacts(seed: int, leads: int) -> Contacts:
+    """Organizations and persons in v2 dress, as many as so many leads call for."""
+    chance = random.Random(f"contacts {seed}")
+    organizations = [_organization(chance, number) for number in range(1, max(12, min(800, leads // 8)) + 1)]
+    persons = [_person(chance, number, organizations) for number in range(1, max(24, min(2000, leads // 3)) + 1)]
+    return Contacts(persons, organizations)
+
+
+def _organization(chance: random.Random, number: int) -> Document:
+    name = f"{chance.choice(COMPANY_HEADS)} {chance.choice(COMPANY_TAILS)} {chance.choice(COMPANY_FORMS)}"
+    made = iso_seconds(ANCHOR - chance.randrange(DAY_MS, TWO_YEARS_MS))
+    parts = address_parts(_address(chance))
+    address = {"value": parts.pop("formatted_address"), **parts}
+    return {
+        "id": number,
+        "name": name,
+        "owner_id": chance.choice(USERS)[0],
+        "add_time": made,
+        "update_time": made,
+        "is_deleted": False,
+        "visible_to": 7,
+        "address": address,
+        "label_ids": [],
+        "website": f"https://{_slug(name)}.example",
+        "linkedin": None,
+        "industry": None,
+        "annual_revenue": None,
+        "employee_count": chance.choice((8, 35, 120, 640, 2400)),
+        "custom_fields": {},
+    }
+
+
+def _person(chance: random.Random, number: int, organizations: Sequence[Document]) -> Document:
+    first, last = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
+    organization = chance.choice(organizations)
+    made = iso_seconds(ANCHOR - chance.randrange(DAY_MS, TWO_YEARS_MS))
+    email = f"{_slug(first)}.{_slug(last)}{number}@{organization['website'].removeprefix('https://')}"
+    phone = f"+49 30 555 {chance.randrange(1000, 9999)}"
+    return {
+        "id": number,
+        "name": f"{first} {last}",
+        "first_name": first,
+        "last_name": last,
+        "owner_id": chance.choice(USERS)[0],
+        "org_id": organization["id"],
+        "add_time": made,
+        "update_time": made,
+        "emails": [{"value": email, "primary": True, "label": "work"}],
+        "phones": [{"value": phone, "primary": True, "label": "work"}],
+        "is_deleted": False,
+        "visible_to": 7,
+        "label_ids": [],
+        "picture_id": None,
+        "custom_fields": {},
+    }
+
+
+@dataclass(frozen=True)
+class LeadRecipe:
+    """How many leads to make and how: first number, spread of their times before ``until`` (milliseconds)."""
+
+    count: int
+    seed: int
+    first_number: int = 0
+    until_ms: int = ANCHOR
+    spread_ms: int = TWO_YEARS_MS
+    archived_share: float = ARCHIVED_SHARE
+
+
+def leads(
+    recipe: LeadRecipe, company: Company, people: Contacts, fields: Sequence[Document], label_ids: Sequence[str]
+) -> Iterator[Document]:
+    """Leads in order of creation, contacts, labels and custom values in plausible places."""
+    chance = random.Random(f"leads {recipe.seed} {recipe.first_number}")
+    step = recipe.spread_ms / max(1, recipe.count)
+    for place in range(recipe.count):
+        made = recipe.until_ms - recipe.spread_ms + int((place + chance.random()) * step)
+        yield _lead(chance, recipe, recipe.first_number + place, made, company, people, fields, label_ids)
+
+
+def _lead(
+    chance: random.Random,
+    recipe: LeadRecipe,
+    number: int,
+    made: int,
+    company: Company,
+    people: Contacts,
+    fields: Sequence[Document],
+    label_ids: Sequence[str],
+) -> Document:
+    person = chance.choice(people.persons)
+    organization = people.organizations[person["org_id"] - 1]
+    touched = _touched(chance, made, recipe.until_ms)
+    archived = chance.random() < recipe.archived_share
+    source = chance.choice(SOURCES)
+    values = {
+        "title": f"{chance.choice(SUBJECTS)} for {organization['name']}",
+        "owner_id": chance.choice(USERS)[0],
+        "label_ids": [label for label in label_ids if chance.random() < 0.3],
+        "value": _worth(chance) if chance.random() < 0.7 else None,
+        "expected_close_date": _day(chance, made) if chance.random() < 0.4 else None,
+        "person_id": person["id"] if chance.random() < 0.85 else None,
+        "organization_id": organization["id"],
+        "is_archived": archived,
+        "archive_time": iso_ms(touched) if archived else None,
+        "source_name": source,
+        "origin": ORIGINS.get(source, source),
+        "was_seen": chance.random() < 0.8,
+        "update_time": iso_ms(touched),
+        "visible_to": chance.choice(("3", "3", "3", "5", "7")),
+        **_custom_values(chance, fields, people, made, number),
+    }
+    return new_lead(lead_id(made, number), company, made, USERS[0][0], values)
+
+
+def _custom_values(
+    chance: random.Random, fields: Sequence[Document], people: Contacts, made: int, number: int
+) -> Document:
+    values: Document = {}
+    for field in fields:
+        if chance.random() < 0.4:
+            values.update(_custom_value(chance, field, people, made, number))
+    return values
+
+
+def _custom_value(
+    chance: random.Random, field: Mapping[str, Any], people: Contacts, made: int, number: int
+) -> Document:
+    key = field["key"]
+    options = [str(option["id"]) for option in field["options"] or ()]
+    first, last = sorted((_day(chance, made), _day(chance, made)))
+    simple: dict[str, Any] = {
+        "double": round(chance.uniform(0, 100), 1),
+        "date": first,
+        "time": f"{chance.randrange(8, 18):02d}:{chance.choice((0, 15, 30, 45)):02d}:00",
+        "varchar": f"X-{number:06d}",
+        "text": f"{chance.choice(SUBJECTS)}, {chance.randrange(2, 90)} units",
+        "phone": f"+46 31 555 {chance.randrange(1000, 9999)}",
+        "user": chance.choice(USERS)[0],
+        "org": chance.choice(people.organizations)["id"],
+        "people": chance.choice(people.persons)["id"],
+    }
+    kind = field["field_type"]
+    if kind == "enum":
+        return {key: chance.choice(options)}
+    if kind == "set":
+        return {key: ",".join(sorted(chance.sample(options, chance.randrange(1, 4))))}
+    if kind == "monetary":
+        return {key: chance.randrange(1, 400) * 250, f"{key}_currency": chance.choice(CURRENCIES)}
+    if kind == "daterange":
+        return {key: first, f"{key}_until": last}
+    if kind == "timerange":
+        return {key: "09:00:00", f"{key}_until": f"{chance.randrange(15, 20)}:30:00"}
+    if kind == "address":
+        text = _address(chance)
+        return {key: text, **{f"{key}_{part}": value for part, value in address_parts(text).items()}}
+    return {key: simple[kind]}
+
+
+def _touched(chance: random.Random, made: int, until: int) -> int:
+    if chance.random() < 0.4:
+        return made
+    later = made + int(chance.expovariate(1 / (20 * DAY_MS)))
+    return later if later < until else chance.randrange(made, until)
+
+
+def _worth(chance: random.Random) -> Document:
+    return {"amount": chance.randrange(5, 900) * 100, "currency": chance.choice(CURRENCIES)}
+
+
+def _day(chance: random.Random, made: int) -> str:
+    return iso_ms(made + chance.randrange(10, 200) * DAY_MS)[:10]
+
+
+def _address(chance: random.Random) -> str:
+    postal_code, town, country = chance.choice(TOWNS)
+    return f"{chance.choice(STREETS)} {chance.randrange(1, 140)}, {postal_code} {town}, {country}"
+
+
+def _slug(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter.isascii() and letter.isalnum()) or "x"

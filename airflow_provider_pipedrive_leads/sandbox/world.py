@@ -1,0 +1,184 @@
+"""Everything one sandbox is made of, put together, and the work that every write entails."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_pipedrive_leads.sandbox import hits, seed
+from airflow_provider_pipedrive_leads.sandbox.choices import Choices
+from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock, to_ms
+from airflow_provider_pipedrive_leads.sandbox.faults import Faults
+from airflow_provider_pipedrive_leads.sandbox.journal import Journal
+from airflow_provider_pipedrive_leads.sandbox.leads import Book, Company, lead_id
+from airflow_provider_pipedrive_leads.sandbox.limits import Limits
+from airflow_provider_pipedrive_leads.sandbox.search_index import Entry, SearchIndex
+from airflow_provider_pipedrive_leads.sandbox.state import State
+from airflow_provider_pipedrive_leads.sandbox.visibility import Member
+
+DEFAULT_TOKEN = "5a6e64b0c0ffee5a6e64b0c0ffee5a6e64b0c0ff"
+SEED_BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sandbox is started; see ``pipedrive-sandbox --help``."""
+
+    leads: int = 0
+    seed: int = 1
+    plan: str = "ultimate"
+    seats: int = 1
+    profile: str = "likely"
+    token: str = DEFAULT_TOKEN
+    latency: float = 0.0
+    state: Path | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+class World:
+    """State, time, limits, faults and unknowns of one sandbox."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.company = Company()
+        self.clock = Clock()
+        self.agenda = Agenda(self.clock)
+        self.choices = Choices(options.profile, options.choices)
+        self.limits = Limits(options.plan, options.seats)
+        self.faults = Faults()
+        self.journal = Journal()
+        # Seconds: virtual ones for the index and conversions, real ones for replies.
+        self.delays = {"search_index": 1.0, "conversion": 1.0, "reply": options.latency}
+        self.conversion_outcomes: list[str] = []
+        self.state = State(options.state)
+        self.index = SearchIndex(self.state.connection)
+        self.chance = random.Random(options.seed)
+        if not self.state.users.count():
+            self._settle_company()
+        self.members = {row["id"]: Member(row["id"], row["group"], row["admin"]) for row in self.state.members.all()}
+        self.serial = self.state.leads.last_number()
+        if options.leads and not self.serial:
+            self.add_seeded_leads(seed.LeadRecipe(options.leads, options.seed))
+
+    @property
+    def now_ms(self) -> int:
+        """The present time in milliseconds."""
+        return to_ms(self.agenda.now())
+
+    @property
+    def book(self) -> Book:
+        """What bodies may refer to."""
+        return Book(self.exists, self.label_exists, self.state.custom_fields.all(), self.choices.as_dict())
+
+    def exists(self, collection: str, identity: int) -> bool:
+        """Whether a user, person or organization is there and not deleted."""
+        thing = getattr(self.state, collection).get(identity)
+        return thing is not None and not thing["is_deleted"]
+
+    def label_exists(self, identity: str) -> bool:
+        """Whether a label is there."""
+        return self.state.labels.raw(identity) is not None
+
+    def fresh_lead_id(self) -> str:
+        """A UUID that no other lead has."""
+        self.serial += 1
+        return lead_id(self.now_ms, self.serial)
+
+    def fresh_uuid(self) -> str:
+        """A random UUID, the same in every run with the same seed."""
+        return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
+
+    def add_seeded_leads(self, recipe: seed.LeadRecipe) -> None:
+        """Make leads by a recipe and index them at once."""
+        people = seed.Contacts(self.state.persons.all("seq <= 2000"), self.state.organizations.all())
+        fields = self.state.custom_fields.all()
+        label_ids = [label["id"] for label in self.state.labels.all()]
+        persons = {person["id"]: person for person in people.persons}
+        organizations = {organization["id"]: organization for organization in people.organizations}
+        with self.state.transaction():
+            batch: list[dict[str, Any]] = []
+            for lead in seed.leads(recipe, self.company, people, fields, label_ids):
+                batch.append(lead)
+                if len(batch) == SEED_BATCH:
+                    self._keep_seeded(batch, persons, organizations, fields)
+                    batch = []
+            self._keep_seeded(batch, persons, organizations, fields)
+        self.serial = max(self.serial, recipe.first_number + recipe.count)
+
+    def reindex_later(self, kind: str, identity: int | str) -> None:
+        """Let search see a change after the index's delay."""
+        if self.delays["search_index"] <= 0:
+            self.reindex(kind, identity)
+        else:
+            self.agenda.add(self.delays["search_index"], lambda: self.reindex(kind, identity))
+
+    def reindex(self, kind: str, identity: int | str) -> None:
+        """Bring one index entry up to date."""
+        entry = self._entry(kind, identity)
+        if entry is None:
+            self.index.remove(kind, identity)
+        else:
+            self.index.put([entry])
+
+    def _entry(self, kind: str, identity: int | str) -> Entry | None:
+        thing = {
+            "lead": self.state.leads,
+            "person": self.state.persons,
+            "organization": self.state.organizations,
+            "deal": self.state.deals,
+        }[kind].get(identity)
+        if thing is None or thing.get("is_deleted"):
+            return None
+        if kind == "lead":
+            organization = self._organization(thing["organization_id"])
+            notes = self._notes("lead_id", identity)
+            return hits.lead_entry(
+                thing, self._person(thing["person_id"]), organization, notes, self.state.custom_fields.all()
+            )
+        if kind == "person":
+            return hits.person_entry(thing, self._organization(thing["org_id"]), self._notes("person_id", identity))
+        if kind == "deal":
+            return hits.deal_entry(thing, self._person(thing["person_id"]), self._organization(thing["org_id"]))
+        return hits.organization_entry(thing, self._notes("org_id", identity))
+
+    def _person(self, identity: int | None) -> dict[str, Any] | None:
+        return None if identity is None else self.state.persons.get(identity)
+
+    def _organization(self, identity: int | None) -> dict[str, Any] | None:
+        return None if identity is None else self.state.organizations.get(identity)
+
+    def _notes(self, column: str, identity: int | str) -> list[str]:
+        return [note["content"] for note in self.state.notes.all(f"{column} = ?", [identity])]
+
+    def _settle_company(self) -> None:
+        options = self.options
+        people = seed.contacts(options.seed, options.leads)
+        organizations = {organization["id"]: organization for organization in people.organizations}
+        with self.state.transaction():
+            self.state.users.add_all(seed.users(self.company))
+            self.state.members.add_all(seed.members(options.token, options.seed))
+            self.state.labels.add_all(seed.labels())
+            self.state.custom_fields.add_all(seed.custom_fields(options.seed))
+            self.state.organizations.add_all(people.organizations)
+            self.state.persons.add_all(people.persons)
+            self.index.put(hits.organization_entry(organization, []) for organization in people.organizations)
+            self.index.put(hits.person_entry(person, organizations[person["org_id"]], []) for person in people.persons)
+
+    def _keep_seeded(
+        self,
+        batch: list[dict[str, Any]],
+        persons: Mapping[int, dict[str, Any]],
+        organizations: Mapping[int, dict[str, Any]],
+        fields: list[dict[str, Any]],
+    ) -> None:
+        self.state.leads.add_all(batch)
+        self.index.put(
+            hits.lead_entry(
+                lead, persons.get(lead["person_id"]), organizations.get(lead["organization_id"]), [], fields
+            )
+            for lead in batch
+        )
