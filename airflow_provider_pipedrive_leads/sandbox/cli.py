@@ -61,14 +61,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="port (default 0: any free one)")
     parser.add_argument("--leads", type=int, default=200, help="seeded leads, archived ones included (default 200)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same data (default 1)")
-    parser.add_argument("--plan", choices=PLANS, default="ultimate", help="plan, which sets the limits (default ultimate)")
+    parser.add_argument(
+        "--plan", choices=PLANS, default="ultimate", help="plan, which sets the limits (default ultimate)"
+    )
     parser.add_argument("--seats", type=int, default=1, help="seats, which multiply the daily budget (default 1)")
     parser.add_argument("--token", default=DEFAULT_TOKEN, help="API token of the administrator")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each reply (default 0)")
     parser.add_argument("--state", type=Path, help="SQLite file to keep the data in (default: memory)")
-    parser.add_argument("--profile", choices=PROFILES, default="likely", help="how unknowns are played (default likely)")
     parser.add_argument(
-        "--choice", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="one unknown; may be repeated"
+        "--profile", choices=PROFILES, default="likely", help="how unknowns are played (default likely)"
+    )
+    parser.add_argument(
+        "--choice",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one unknown; may be repeated",
     )
     return parser
 

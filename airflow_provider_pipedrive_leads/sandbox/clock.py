@@ -113,7 +113,7 @@ def plain_seconds(ms: int) -> str:
 
 
 def _stamp(ms: int, separator: str) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(tzinfo=None).isoformat(separator)
+    return datetime.fromtimestamp(ms // 1000, UTC).isoformat(separator)[: len("2026-01-31T10:20:30")]
 
 
 def parse_time(text: str) -> float:

@@ -38,13 +38,12 @@ def lead_entry(
         "is_archived": lead["is_archived"],
     }
     texts = {"name": [lead["title"]], "custom_fields": customs, "notes": list(notes)}
-    keys = {name: str(item) for name, item in lead.items() if isinstance(item, str | int | float)}
     return Entry(
         "lead",
         lead["id"],
         {"shown": hit, "was_seen": lead["was_seen"]},
         texts,
-        keys,
+        lead,
         lead["owner_id"],
         lead["visible_to"],
         lead["person_id"],
@@ -69,7 +68,11 @@ def person_entry(person: Document, organization: Document | None, notes: Sequenc
         "notes": list(notes),
     }
     texts = {"name": [person["name"]], "email": emails, "phone": phones, "notes": list(notes)}
-    keys = {"name": str(person["name"]), "email": emails[0] if emails else "", "phone": phones[0] if phones else ""}
+    keys = {
+        "name": str(person["name"]),
+        "email": emails[0] if emails else "",
+        "phone": phones[0] if phones else "",
+    }
     return Entry(
         "person",
         person["id"],

@@ -7,7 +7,16 @@ from typing import Any
 
 KEPT_REQUESTS = 5_000
 SECRET_NAMES = frozenset(
-    ("api_token", "password", "http_auth_password", "client_secret", "refresh_token", "access_token", "code", "token")
+    (
+        "api_token",
+        "password",
+        "http_auth_password",
+        "client_secret",
+        "refresh_token",
+        "access_token",
+        "code",
+        "token",
+    )
 )
 
 

@@ -51,6 +51,7 @@ _GREGORIAN_TICKS = 0x01B21DD213814000
 _TICKS_PER_MS = 10_000
 _NODE = 0x02_5A_4E_44_42_58
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_DIGIT_PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ def lead_id(ms: int, number: int) -> str:
 
 def cc_email(identity: str, company: Company) -> str:
     """The lead's own mail address, which holds its UUID as a number to base 36."""
-    number, digits = uuid.UUID(identity).int, ""
+    number, digits = int(identity.replace("-", ""), 16), ""
     while number:
-        number, digit = divmod(number, len(_DIGITS))
-        digits = _DIGITS[digit] + digits
-    return f"{company.domain}+{company.id}+lead{digits}@pipedrivemail.com"
+        number, pair = divmod(number, len(_DIGIT_PAIRS))
+        digits = _DIGIT_PAIRS[pair] + digits
+    return f"{company.domain}+{company.id}+lead{digits.lstrip('0')}@pipedrivemail.com"
 
 
 def new_lead(identity: str, company: Company, now_ms: int, user: int, values: Mapping[str, Any]) -> Lead:
@@ -174,7 +175,10 @@ def changed_lead(lead: Lead, values: Lead, now_ms: int, settings: Settings) -> L
     archiving = after["is_archived"] != lead["is_archived"]
     if archiving:
         after["archive_time"] = _archive_time(now_ms, settings["archive_time_form"]) if after["is_archived"] else None
-    moved = {name for name in {*lead, *after} if lead.get(name) != after.get(name)} - {"is_archived", "archive_time"}
+    moved = {name for name in {*lead, *after} if lead.get(name) != after.get(name)} - {
+        "is_archived",
+        "archive_time",
+    }
     moves = (
         bool(moved)
         or (archiving and settings["archiving_update_time"] == "moves")

@@ -95,9 +95,7 @@ class Limits:
         self._turn_day(now, zone)
         return max(0, self.daily_limit - self.spent)
 
-    def judge(
-        self, now: float, token: str, kind: str, cost: int, *, search: bool, zone: str, bans: bool
-    ) -> Verdict:
+    def judge(self, now: float, token: str, kind: str, cost: int, *, search: bool, zone: str, bans: bool) -> Verdict:
         """Judge one call and, if it is allowed, count it. ``kind`` is ``api_token`` or ``oauth``."""
         self._turn_day(now, zone)
         windows = self._windows(token, kind, search)

@@ -139,7 +139,7 @@ def read_integer(value: object, name: str) -> int:
 
 def read_number(value: object, name: str) -> float:
     """A number from a body; a string of digits is none."""
-    if type(value) not in (int, float) or abs(value) > LARGEST_ID:  # type: ignore[operator, arg-type]
+    if type(value) not in (int, float) or abs(value) > LARGEST_ID:  # type: ignore[arg-type]
         raise InvalidError(f"{name} must be a number")
     return value  # type: ignore[return-value]
 

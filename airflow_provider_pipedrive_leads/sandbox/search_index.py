@@ -7,7 +7,7 @@ Each entry carries its own hit, so a thing deleted a moment ago is still found, 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Entry:
     id: int | str
     hit: dict[str, Any]
     texts: dict[str, list[str]]
-    values: dict[str, str]
+    values: Mapping[str, Any]
     owner_id: int
     visible_to: str
     person_id: int | None = None
@@ -80,11 +80,19 @@ class SearchIndex:
         ]
 
     def find_by_value(
-        self, kind: str, key: str, term: str, match: str, where: str, values: Sequence[Any], start: int, limit: int
+        self,
+        kind: str,
+        key: str,
+        term: str,
+        match: str,
+        where: str,
+        values: Sequence[Any],
+        start: int,
+        limit: int,
     ) -> list[dict[str, Any]]:
         """Hits whose field ``key`` is, starts with or holds ``term``, case and all; one more than ``limit`` if any."""
         condition = {
-            "exact": "json_extract(key_values, ?) = ?",
+            "exact": "CAST(json_extract(key_values, ?) AS TEXT) = ?",
             "beginning": "instr(json_extract(key_values, ?), ?) = 1",
             "middle": "instr(json_extract(key_values, ?), ?) > 0",
         }[match]

@@ -7,11 +7,17 @@ otherwise; about 15 % of the leads are archived.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms, iso_seconds, parse_time, plain_seconds, to_ms
+from airflow_provider_pipedrive_leads.sandbox.clock import (
+    iso_ms,
+    iso_seconds,
+    parse_time,
+    plain_seconds,
+    to_ms,
+)
 from airflow_provider_pipedrive_leads.sandbox.custom_values import address_parts
 from airflow_provider_pipedrive_leads.sandbox.fields import custom_field, field_key
 from airflow_provider_pipedrive_leads.sandbox.leads import Company, lead_id, new_lead
@@ -22,34 +28,204 @@ ANCHOR = to_ms(parse_time("2026-01-01T00:00:00Z"))
 DAY_MS = 86_400_000
 TWO_YEARS_MS = 730 * DAY_MS
 ARCHIVED_SHARE = 0.15
+CUSTOM_SHARE = 0.25
 FIRST_OPTION_ID = 101
 
-FIRST_NAMES = (
-    "Ada Aino Amara Anton Bea Bruno Carla Chidi Dana Daria Edgar Elif Emil Fatima Felix Freya Goran Hana Hugo Ilse Imran "
-    "Ines Jonas Kaia Kenji Lars Leila Linus Maia Marek Mina Nadia Nils Noor Olga Oscar Paula Petra Quinn Rafael Rosa "
-    "Samir Selma Sven Tariq Tilda Uma Viktor Wanda Yara Zoe"
-).split()
-LAST_NAMES = (
-    "Abernolt Aldervik Baskerlund Bramwick Castellane Corvanto Dalgren Delmarre Eastholm Eriksund Falkenried Fenwood "
-    "Gallowin Granwell Haldorsen Hartmere Ilvesto Jarnvold Kaldermann Kestrelle Lindqvara Lormont Marchwell Montabel "
-    "Nordhalt Nyström-Vale Oakhurst Ostrander Pellworth Quintavar Ravensholt Rossmoor Saltmarsh Sundermark Tannhorst "
-    "Thornbury-Lee Ulverston Vandermoor Westerlin Yarrowby Zellwood"
-).split()
-COMPANY_HEADS = (
-    "Amber Arctic Blue Bright Cedar Clear Copper Crystal Delta Ever Falcon Golden Granite Green Harbor Iron Lumen Maple "
-    "Meridian North Nova Oak Orbit Pine Polar Quartz River Silver Solar Summit Terra Vertex Willow Zenith"
-).split()
-COMPANY_TAILS = (
-    "Analytics Automation Bakeries Biotech Cargo Ceramics Components Dairy Dental Energy Fabrics Foods Freight Furniture "
-    "Glass Hotels Insurance Interiors Labs Logistics Marine Media Optics Packaging Pharma Robotics Software Sports "
-    "Steel Systems Textiles Tools Travel Water"
-).split()
+FIRST_NAMES = [
+    "Ada",
+    "Aino",
+    "Amara",
+    "Anton",
+    "Bea",
+    "Bruno",
+    "Carla",
+    "Chidi",
+    "Dana",
+    "Daria",
+    "Edgar",
+    "Elif",
+    "Emil",
+    "Fatima",
+    "Felix",
+    "Freya",
+    "Goran",
+    "Hana",
+    "Hugo",
+    "Ilse",
+    "Imran",
+    "Ines",
+    "Jonas",
+    "Kaia",
+    "Kenji",
+    "Lars",
+    "Leila",
+    "Linus",
+    "Maia",
+    "Marek",
+    "Mina",
+    "Nadia",
+    "Nils",
+    "Noor",
+    "Olga",
+    "Oscar",
+    "Paula",
+    "Petra",
+    "Quinn",
+    "Rafael",
+    "Rosa",
+    "Samir",
+    "Selma",
+    "Sven",
+    "Tariq",
+    "Tilda",
+    "Uma",
+    "Viktor",
+    "Wanda",
+    "Yara",
+    "Zoe",
+]
+LAST_NAMES = [
+    "Abernolt",
+    "Aldervik",
+    "Baskerlund",
+    "Bramwick",
+    "Castellane",
+    "Corvanto",
+    "Dalgren",
+    "Delmarre",
+    "Eastholm",
+    "Eriksund",
+    "Falkenried",
+    "Fenwood",
+    "Gallowin",
+    "Granwell",
+    "Haldorsen",
+    "Hartmere",
+    "Ilvesto",
+    "Jarnvold",
+    "Kaldermann",
+    "Kestrelle",
+    "Lindqvara",
+    "Lormont",
+    "Marchwell",
+    "Montabel",
+    "Nordhalt",
+    "Nyström-Vale",
+    "Oakhurst",
+    "Ostrander",
+    "Pellworth",
+    "Quintavar",
+    "Ravensholt",
+    "Rossmoor",
+    "Saltmarsh",
+    "Sundermark",
+    "Tannhorst",
+    "Thornbury-Lee",
+    "Ulverston",
+    "Vandermoor",
+    "Westerlin",
+    "Yarrowby",
+    "Zellwood",
+]
+COMPANY_HEADS = [
+    "Amber",
+    "Arctic",
+    "Blue",
+    "Bright",
+    "Cedar",
+    "Clear",
+    "Copper",
+    "Crystal",
+    "Delta",
+    "Ever",
+    "Falcon",
+    "Golden",
+    "Granite",
+    "Green",
+    "Harbor",
+    "Iron",
+    "Lumen",
+    "Maple",
+    "Meridian",
+    "North",
+    "Nova",
+    "Oak",
+    "Orbit",
+    "Pine",
+    "Polar",
+    "Quartz",
+    "River",
+    "Silver",
+    "Solar",
+    "Summit",
+    "Terra",
+    "Vertex",
+    "Willow",
+    "Zenith",
+]
+COMPANY_TAILS = [
+    "Analytics",
+    "Automation",
+    "Bakeries",
+    "Biotech",
+    "Cargo",
+    "Ceramics",
+    "Components",
+    "Dairy",
+    "Dental",
+    "Energy",
+    "Fabrics",
+    "Foods",
+    "Freight",
+    "Furniture",
+    "Glass",
+    "Hotels",
+    "Insurance",
+    "Interiors",
+    "Labs",
+    "Logistics",
+    "Marine",
+    "Media",
+    "Optics",
+    "Packaging",
+    "Pharma",
+    "Robotics",
+    "Software",
+    "Sports",
+    "Steel",
+    "Systems",
+    "Textiles",
+    "Tools",
+    "Travel",
+    "Water",
+]
 COMPANY_FORMS = ("GmbH", "Ltd", "Inc", "AB", "OÜ", "SARL", "BV", "S.p.A.")
-SUBJECTS = (
-    "Flow meters|Pressure sensors|Annual service|Lab refit|Pilot line|Water analysis|Spare parts|Framework contract|"
-    "Site survey|Data loggers|Training days|Calibration|Tank monitoring|Leak detection"
-).split("|")
-STREETS = "Harbour Street|Mill Lane|Station Road|Lindenweg|Rue du Lac|Kalda tee|Via Roma|Calle Mayor".split("|")
+SUBJECTS = [
+    "Flow meters",
+    "Pressure sensors",
+    "Annual service",
+    "Lab refit",
+    "Pilot line",
+    "Water analysis",
+    "Spare parts",
+    "Framework contract",
+    "Site survey",
+    "Data loggers",
+    "Training days",
+    "Calibration",
+    "Tank monitoring",
+    "Leak detection",
+]
+STREETS = [
+    "Harbour Street",
+    "Mill Lane",
+    "Station Road",
+    "Lindenweg",
+    "Rue du Lac",
+    "Kalda tee",
+    "Via Roma",
+    "Calle Mayor",
+]
 TOWNS = (
     ("10115", "Berlin", "Germany"),
     ("10615", "Tallinn", "Estonia"),
@@ -60,7 +236,12 @@ TOWNS = (
 )
 CURRENCIES = ("EUR", "EUR", "EUR", "USD", "USD", "GBP", "SEK", "CHF")
 SOURCES = ("API", "Manually created", "Web forms", "Import", "Prospector", "Live chat")
-ORIGINS = {"API": "API", "Manually created": "ManuallyCreated", "Web forms": "WebForms", "Live chat": "LiveChat"}
+ORIGINS = {
+    "API": "API",
+    "Manually created": "ManuallyCreated",
+    "Web forms": "WebForms",
+    "Live chat": "LiveChat",
+}
 LABELS = (("Hot", "red"), ("Cold", "blue"), ("Warm", "yellow"))
 
 USERS = (
@@ -146,7 +327,13 @@ def labels() -> list[Document]:
     """The labels of a new account."""
     made = ANCHOR - 2 * TWO_YEARS_MS
     return [
-        {"id": lead_id(made, number), "name": name, "color": color, "add_time": iso_ms(made), "update_time": iso_ms(made)}
+        {
+            "id": lead_id(made, number),
+            "name": name,
+            "color": color,
+            "add_time": iso_ms(made),
+            "update_time": iso_ms(made),
+        }
         for number, (name, color) in enumerate(LABELS)
     ]
 
@@ -159,7 +346,10 @@ def custom_fields(seed: int) -> list[Document]:
         option_id += len(names)
         made = ANCHOR - 2 * TWO_YEARS_MS + number * DAY_MS
         fields.append(
-            {"id": number, **custom_field(field_key(seed, number), name, field_type, options, USERS[0][0], made)}
+            {
+                "id": number,
+                **custom_field(field_key(seed, number), name, field_type, options, USERS[0][0], made),
+            }
         )
     return fields
 
@@ -234,7 +424,11 @@ class LeadRecipe:
 
 
 def leads(
-    recipe: LeadRecipe, company: Company, people: Contacts, fields: Sequence[Document], label_ids: Sequence[str]
+    recipe: LeadRecipe,
+    company: Company,
+    people: Contacts,
+    fields: Sequence[Document],
+    label_ids: Sequence[str],
 ) -> Iterator[Document]:
     """Leads in order of creation, contacts, labels and custom values in plausible places."""
     chance = random.Random(f"leads {recipe.seed} {recipe.first_number}")
@@ -274,53 +468,74 @@ def _lead(
         "was_seen": chance.random() < 0.8,
         "update_time": iso_ms(touched),
         "visible_to": chance.choice(("3", "3", "3", "5", "7")),
-        **_custom_values(chance, fields, people, made, number),
+        **_custom_values(_Draw(chance, people, made, number), fields),
     }
     return new_lead(lead_id(made, number), company, made, USERS[0][0], values)
 
 
-def _custom_values(
-    chance: random.Random, fields: Sequence[Document], people: Contacts, made: int, number: int
-) -> Document:
+@dataclass(frozen=True)
+class _Draw:
+    """What a custom value is drawn from."""
+
+    chance: random.Random
+    people: Contacts
+    made: int
+    number: int
+
+    def day(self) -> str:
+        return _day(self.chance, self.made)
+
+
+def _custom_values(draw: _Draw, fields: Sequence[Document]) -> Document:
     values: Document = {}
     for field in fields:
-        if chance.random() < 0.4:
-            values.update(_custom_value(chance, field, people, made, number))
+        if draw.chance.random() < CUSTOM_SHARE:
+            drawn = _DRAWN[field["field_type"]](draw, field["options"] or ())
+            parts = drawn if isinstance(drawn, dict) else {"": drawn}
+            values.update({field["key"] + suffix: value for suffix, value in parts.items()})
     return values
 
 
-def _custom_value(
-    chance: random.Random, field: Mapping[str, Any], people: Contacts, made: int, number: int
-) -> Document:
-    key = field["key"]
-    options = [str(option["id"]) for option in field["options"] or ()]
-    first, last = sorted((_day(chance, made), _day(chance, made)))
-    simple: dict[str, Any] = {
-        "double": round(chance.uniform(0, 100), 1),
-        "date": first,
-        "time": f"{chance.randrange(8, 18):02d}:{chance.choice((0, 15, 30, 45)):02d}:00",
-        "varchar": f"X-{number:06d}",
-        "text": f"{chance.choice(SUBJECTS)}, {chance.randrange(2, 90)} units",
-        "phone": f"+46 31 555 {chance.randrange(1000, 9999)}",
-        "user": chance.choice(USERS)[0],
-        "org": chance.choice(people.organizations)["id"],
-        "people": chance.choice(people.persons)["id"],
-    }
-    kind = field["field_type"]
-    if kind == "enum":
-        return {key: chance.choice(options)}
-    if kind == "set":
-        return {key: ",".join(sorted(chance.sample(options, chance.randrange(1, 4))))}
-    if kind == "monetary":
-        return {key: chance.randrange(1, 400) * 250, f"{key}_currency": chance.choice(CURRENCIES)}
-    if kind == "daterange":
-        return {key: first, f"{key}_until": last}
-    if kind == "timerange":
-        return {key: "09:00:00", f"{key}_until": f"{chance.randrange(15, 20)}:30:00"}
-    if kind == "address":
-        text = _address(chance)
-        return {key: text, **{f"{key}_{part}": value for part, value in address_parts(text).items()}}
-    return {key: simple[kind]}
+def _draw_set(draw: _Draw, options: Sequence[Document]) -> str:
+    chosen = draw.chance.sample(options, min(len(options), draw.chance.randrange(1, 4)))
+    return ",".join(sorted(str(option["id"]) for option in chosen))
+
+
+def _draw_daterange(draw: _Draw, _: object) -> Document:
+    first, last = sorted((draw.day(), draw.day()))
+    return {"": first, "_until": last}
+
+
+def _draw_time(draw: _Draw, _: object) -> str:
+    return f"{draw.chance.randrange(8, 18):02d}:{draw.chance.choice((0, 15, 30, 45)):02d}:00"
+
+
+def _draw_address(draw: _Draw, _: object) -> Document:
+    text = _address(draw.chance)
+    return {"": text, **{f"_{part}": value for part, value in address_parts(text).items()}}
+
+
+_DRAWN: dict[str, Callable[[_Draw, Any], Any]] = {
+    "enum": lambda draw, options: str(draw.chance.choice(options)["id"]),
+    "set": _draw_set,
+    "double": lambda draw, _: round(draw.chance.uniform(0, 100), 1),
+    "monetary": lambda draw, _: {
+        "": draw.chance.randrange(1, 400) * 250,
+        "_currency": draw.chance.choice(CURRENCIES),
+    },
+    "date": lambda draw, _: draw.day(),
+    "daterange": _draw_daterange,
+    "time": _draw_time,
+    "timerange": lambda draw, _: {"": "09:00:00", "_until": f"{draw.chance.randrange(15, 20)}:30:00"},
+    "varchar": lambda draw, _: f"X-{draw.number:06d}",
+    "varchar_auto": lambda draw, _: draw.chance.choice(TOWNS)[1],
+    "text": lambda draw, _: f"{draw.chance.choice(SUBJECTS)}, {draw.chance.randrange(2, 90)} units",
+    "address": _draw_address,
+    "phone": lambda draw, _: f"+46 31 555 {draw.chance.randrange(1000, 9999)}",
+    "user": lambda draw, _: draw.chance.choice(USERS)[0],
+    "org": lambda draw, _: draw.chance.choice(draw.people.organizations)["id"],
+    "people": lambda draw, _: draw.chance.choice(draw.people.persons)["id"],
+}
 
 
 def _touched(chance: random.Random, made: int, until: int) -> int:

@@ -26,7 +26,13 @@ from airflow_provider_pipedrive_leads.sandbox.faults import Fault
 from airflow_provider_pipedrive_leads.sandbox.journal import without_secrets
 from airflow_provider_pipedrive_leads.sandbox.limits import Verdict
 from airflow_provider_pipedrive_leads.sandbox.parameters import read_object
-from airflow_provider_pipedrive_leads.sandbox.replies import ApiError, InvalidError, Reply, html_reply, json_reply
+from airflow_provider_pipedrive_leads.sandbox.replies import (
+    ApiError,
+    InvalidError,
+    Reply,
+    html_reply,
+    json_reply,
+)
 from airflow_provider_pipedrive_leads.sandbox.routes import ENDPOINTS
 from airflow_provider_pipedrive_leads.sandbox.routes.control import CONTROL_ENDPOINTS, PREFIX
 from airflow_provider_pipedrive_leads.sandbox.world import DEFAULT_TOKEN, Options, World
@@ -83,7 +89,7 @@ class Gate:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         loop = asyncio.get_running_loop()
-        self.world.agenda.changed = lambda: loop.call_soon_threadsafe(self._wake.set)
+        self.world.agenda.changed = lambda: _ignore(loop.call_soon_threadsafe(self._wake.set))
         task = asyncio.create_task(self._keep_agenda())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -124,7 +130,9 @@ class Gate:
             for endpoint in CONTROL_ENDPOINTS:
                 match = endpoint.pattern.fullmatch(incoming.path)
                 if match and endpoint.method == incoming.method:
-                    return endpoint.handler(self.world, match.groupdict(), incoming.query, read_object(incoming.content, ""))
+                    return endpoint.handler(
+                        self.world, match.groupdict(), incoming.query, read_object(incoming.content, "")
+                    )
         except (ValueError, TypeError, KeyError) as error:
             return json_reply({"error": str(error)}, 400)
         except ApiError as error:
@@ -156,7 +164,13 @@ class Gate:
             outcome.tokens = endpoint.cost
             outcome.fault = world.faults.take(incoming.method, incoming.path)
             call = Call(
-                world, caller, params, incoming.query, incoming.content, incoming.content_type, dict(incoming.headers)
+                world,
+                caller,
+                params,
+                incoming.query,
+                incoming.content,
+                incoming.content_type,
+                dict(incoming.headers),
             )
             outcome.reply = await self._worked(call, endpoint, outcome.fault)
         outcome.reply.headers.update(self._limit_headers(verdict))
@@ -309,8 +323,8 @@ def _ordered_status(fault: Fault) -> Reply:
     return reply
 
 
-def _ignore(_: Reply) -> None:
-    """Nobody is there any more to take the reply."""
+def _ignore(_: object) -> None:
+    """Nobody is there to take the result."""
 
 
 async def _deliver(send: Send, outcome: Outcome) -> None:

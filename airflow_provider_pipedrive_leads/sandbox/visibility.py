@@ -39,10 +39,10 @@ def visible_condition(viewer: Member, members: Iterable[Member], plan: str) -> t
     """The SQL condition, with its values, that keeps what ``viewer`` may see."""
     if viewer.admin:
         return "1", []
-    seen = [
-        (owner.id, level) for owner in members for level in LEVELS if sees(viewer, owner, level, plan)
+    seen = [(owner.id, level) for owner in members for level in LEVELS if sees(viewer, owner, level, plan)]
+    return f"(owner_id, visible_to) IN (VALUES {', '.join(['(?, ?)'] * len(seen))})", [
+        part for pair in seen for part in pair
     ]
-    return f"(owner_id, visible_to) IN (VALUES {', '.join(['(?, ?)'] * len(seen))})", [part for pair in seen for part in pair]
 
 
 def _line(group: int) -> list[int]:

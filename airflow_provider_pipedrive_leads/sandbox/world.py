@@ -107,6 +107,7 @@ class World:
                     self._keep_seeded(batch, persons, organizations, fields)
                     batch = []
             self._keep_seeded(batch, persons, organizations, fields)
+        self.state.settle()
         self.serial = max(self.serial, recipe.first_number + recipe.count)
 
     def reindex_later(self, kind: str, identity: int | str) -> None:

@@ -11,7 +11,14 @@ from airflow_provider_pipedrive_leads.sandbox import parameters
 from airflow_provider_pipedrive_leads.sandbox.call import Call, Endpoint
 from airflow_provider_pipedrive_leads.sandbox.clock import iso_seconds
 from airflow_provider_pipedrive_leads.sandbox.custom_values import address_parts
-from airflow_provider_pipedrive_leads.sandbox.replies import ApiError, InvalidError, Reply, data_reply, json_reply, not_found
+from airflow_provider_pipedrive_leads.sandbox.replies import (
+    ApiError,
+    InvalidError,
+    Reply,
+    data_reply,
+    json_reply,
+    not_found,
+)
 from airflow_provider_pipedrive_leads.sandbox.state import Documents
 from airflow_provider_pipedrive_leads.sandbox.visibility import sees
 
@@ -44,7 +51,7 @@ class Kind:
 def list_things(kind: Kind, call: Call) -> Reply:
     """Things not deleted, by ids, owner, organization or time of change; cursor paging."""
     start, limit = parameters.cursor_window(call.query)
-    where, values = ["is_deleted = 0"], []
+    where, values = ["is_deleted = 0"], list[int | str]()
     for name in kind.references:
         number = parameters.integer(call.query, name)
         if number is not None:

@@ -137,9 +137,7 @@ def _options(call: Call, given: object) -> list[dict[str, Any]]:
     if not isinstance(given, list) or not given:
         raise InvalidError("options are required for this field_type")
     labels = [parameters.read_text(_label(option), "options.label", LONGEST_NAME).strip() for option in given]
-    used = [
-        option["id"] for field in call.world.state.custom_fields.all() for option in field["options"] or []
-    ]
+    used = [option["id"] for field in call.world.state.custom_fields.all() for option in field["options"] or []]
     first = max(used, default=seed.FIRST_OPTION_ID) + 1
     return [{"id": first + place, "label": label} for place, label in enumerate(labels)]
 

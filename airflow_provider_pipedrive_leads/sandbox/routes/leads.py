@@ -59,7 +59,8 @@ def _list(call: Call, *, archived: bool, updated_since: str | None) -> Reply:
         where.append("update_time >= ?")
         values.append(updated_since)
     pairs = parameters.order(call.query, SORTABLE, "add_time ASC")
-    tie = "ASC" if choices["equal_times_order"] == "insertion" else "DESC"
+    reversed_ties = choices["equal_times_order"] == "reversed"
+    tie = "DESC" if (pairs[0][1] == "DESC") != reversed_ties else "ASC"
     order = ", ".join([*(f"{field} {direction}" for field, direction in pairs), f"seq {tie}"])
     rows = call.world.state.leads.rows(" AND ".join(where), values, order, limit + 1, start)
     return page_reply(rows, start, limit, shape=choices["paging_shape"], empty=choices["empty_page"])
@@ -137,9 +138,7 @@ def _lead(call: Call) -> dict[str, Any]:
     lead = call.world.state.leads.get(identity)
     if lead is None:
         raise not_found("Lead")
-    if not sees(
-        call.caller.member, call.world.members[lead["owner_id"]], lead["visible_to"], call.world.options.plan
-    ):
+    if not sees(call.caller.member, call.world.members[lead["owner_id"]], lead["visible_to"], call.world.options.plan):
         raise not_found("Lead")
     return lead
 
