@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox.parameters import read_object
-from airflow_provider_pipedrive_leads.sandbox.replies import Reply
 from airflow_provider_pipedrive_leads.sandbox.visibility import Member, visible_condition
-from airflow_provider_pipedrive_leads.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_pipedrive_leads.sandbox.replies import Reply
+    from airflow_provider_pipedrive_leads.sandbox.world import World
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row of the endpoint index: method, path, cost in tokens, scopes of which one is needed, and the handler."""
+    """One row of the endpoint index: method, path, cost in tokens, scopes of which one is needed, the handler.
+
+    ``search`` marks what the search limit counts, ``open`` what needs no token and counts towards no limit.
+    """
 
     method: str
     path: str
@@ -62,6 +68,7 @@ class Endpoint:
     scopes: tuple[str, ...]
     handler: Callable[[Call], Reply]
     search: bool = False
+    open: bool = False
 
     @property
     def route(self) -> str:

@@ -6,8 +6,11 @@ is also a switch of its own. Section numbers are those of ``docs/pipedrive-api.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a command talks by printing
 """``pipedrive-sandbox``: a local Pipedrive from the command line."""
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.sandbox.choices import CHOICES, PROFILES
 from airflow_provider_pipedrive_leads.sandbox.limits import PLANS
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from airflow_provider_pipedrive_leads.sandbox.world import DEFAULT_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

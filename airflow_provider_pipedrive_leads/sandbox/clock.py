@@ -8,10 +8,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pendulum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Clock:
@@ -120,5 +123,5 @@ def parse_time(text: str) -> float:
     """Seconds since 1970 of an ISO time; a time without zone is UTC. Raises ValueError."""
     parsed = pendulum.parse(text, tz="UTC")
     if not isinstance(parsed, pendulum.DateTime):
-        raise ValueError(f"not a point in time: {text}")
+        raise ValueError(f"not a point in time: {text}")  # noqa: TRY004 - the text is at fault, not its type
     return float(parsed.timestamp())

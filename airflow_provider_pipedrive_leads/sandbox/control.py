@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class SandboxControl:
@@ -39,7 +42,10 @@ class SandboxControl:
         self._ask("DELETE", "counters")
 
     def requests(self) -> list[dict[str, Any]]:
-        """The latest requests, oldest first: method, path, query, json, status, auth, user_id, tokens, fault; no secrets."""
+        """The latest requests, oldest first, without secrets.
+
+        Each has time, method, path, query, json, status, auth, user_id, tokens, fault.
+        """
         found: list[dict[str, Any]] = self._ask("GET", "requests")["requests"]
         return found
 
@@ -72,6 +78,10 @@ class SandboxControl:
         """Leave this many tokens of today's budget."""
         self._ask("PUT", "budget", {"remaining": remaining})
 
+    def set_burst(self, calls: int | None = None, search: int | None = None) -> None:
+        """Allow this many calls and searches in two seconds; None stands for the plan's own figure."""
+        self._ask("PUT", "burst", {"calls": calls, "search": search})
+
     def set_delay(self, name: str, seconds: float) -> None:
         """How long ``search_index`` or ``conversion`` takes (sandbox time), or each ``reply`` (real time)."""
         self._ask("PUT", f"delays/{quote(name)}", {"seconds": seconds})
@@ -94,6 +104,18 @@ class SandboxControl:
     def token_for(self, user_id: int) -> str:
         """The API token of a user."""
         return str(self._ask("GET", f"users/{user_id}/token")["token"])
+
+    def oauth_grant(self, scopes: Sequence[str] = (), user_id: int | None = None) -> dict[str, str]:
+        """Install the OAuth app: client_id, client_secret, a code and a refresh_token; by default with all scopes."""
+        return self._ask("POST", "oauth", {"scopes": list(scopes), "user_id": user_id})
+
+    def revoke_oauth(self) -> None:
+        """End all OAuth grants, as when the app is uninstalled."""
+        self._ask("DELETE", "oauth")
+
+    def next_conversion(self, outcome: str) -> None:
+        """Let the conversion that is begun next end as ``completed``, ``failed`` or ``rejected``."""
+        self._ask("POST", "conversions", {"outcome": outcome})
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = http.client.HTTPConnection(self._address, timeout=60)

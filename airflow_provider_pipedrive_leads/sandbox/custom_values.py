@@ -1,13 +1,13 @@
 """Custom field values in the format of the v1 deal endpoints, which leads share.
 
-One logical value may take several keys beside each other: ``key`` and ``key_currency``, ``key_until`` or the parts of an
-address. Source: section 3.1 of ``docs/pipedrive-api.md``.
+One logical value may take several keys beside each other: ``key`` and ``key_currency``, ``key_until`` or the parts
+of an address. Source: section 3.1 of ``docs/pipedrive-api.md``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_pipedrive_leads.sandbox.parameters import (
@@ -220,3 +220,42 @@ def address_parts(text: str) -> dict[str, str | None]:
 
 def _tidy_address(text: str) -> str:
     return ", ".join(" ".join(piece.split()) for piece in text.split(",") if piece.strip())
+
+
+def as_v2_fields(thing: Mapping[str, Any], fields: Iterable[Field]) -> Value:
+    """The custom values of a lead in v2 dress: numbers for options, objects for what has companions."""
+    return {field["key"]: _as_v2(thing, field) for field in fields if field["key"] in thing}
+
+
+def _as_v2(thing: Mapping[str, Any], field: Field) -> Any:
+    key, kind = field["key"], field["field_type"]
+    value = thing[key]
+    if kind == "enum":
+        return int(value)
+    if kind == "set":
+        return [int(part) for part in value.split(",")]
+    if kind in COMPANIONS:
+        return {"value": value, **{part: thing.get(f"{key}_{part}") for part in COMPANIONS[kind]}}
+    return value
+
+
+def as_v1_keys(custom_fields: Mapping[str, Any], fields: Iterable[Field]) -> Value:
+    """Custom values in v2 dress laid out in v1 keys again."""
+    keys: Value = {}
+    for field in fields:
+        key, kind = field["key"], field["field_type"]
+        value = custom_fields.get(key)
+        if value is None:
+            continue
+        if kind in COMPANIONS:
+            keys[key] = value["value"]
+            keys.update({f"{key}_{part}": item for part, item in value.items() if _goes_along(kind, part, item)})
+        elif kind == "set":
+            keys[key] = ",".join(str(option) for option in value)
+        else:
+            keys[key] = str(value) if kind == "enum" else value
+    return keys
+
+
+def _goes_along(kind: str, part: str, item: object) -> bool:
+    return part != "value" and (item is not None or kind == "address")

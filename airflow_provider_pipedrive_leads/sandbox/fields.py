@@ -1,15 +1,19 @@
-"""The field catalogue: standard fields of leads and deals as data, custom fields from the state, in v1 and v2 dress.
+"""The field catalogue in v1 and v2 dress: standard fields of leads and deals as data, custom fields from the state.
 
-Leads have no custom fields of their own: they are the deal custom fields. Source: section 4 of ``docs/pipedrive-api.md``.
+Leads have no custom fields of their own: they are the deal custom fields. Source: section 4 of
+``docs/pipedrive-api.md``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox.clock import plain_seconds
 from airflow_provider_pipedrive_leads.sandbox.custom_values import COMPANIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Document = dict[str, Any]
 
@@ -79,7 +83,7 @@ def field_key(seed: int, number: int) -> str:
 
 
 def custom_field(
-    key: str, name: str, field_type: str, options: list[Document] | None, user: int, now_ms: int
+    key: str, name: str, field_type: str, options: list[Document] | None, *, user: int, now_ms: int
 ) -> Document:
     """A custom field as the state keeps it, without its number."""
     return {
@@ -94,13 +98,18 @@ def custom_field(
     }
 
 
-def standard_fields(entity: str, company_ms: int) -> list[Document]:
+def standard_fields(entity: str, company_ms: int = 0) -> list[Document]:
     """The standard fields of ``lead`` or ``deal`` in the form of :func:`custom_field`, numbered."""
     fields = []
     for number, (key, name, field_type) in enumerate(_STANDARD[entity], start=1):
         options = [dict(option) for option in CHANNEL_OPTIONS] if key == "channel" else None
-        fields.append({"id": number, **custom_field(key, name, field_type, options, 0, company_ms)})
+        fields.append({"id": number, **custom_field(key, name, field_type, options, user=0, now_ms=company_ms)})
     return fields
+
+
+def numbered_fields(entity: str, custom_fields: Sequence[Document]) -> list[Document]:
+    """All fields of ``lead`` or ``deal``, each with the ``number`` by which v1 and filters call it."""
+    return [{**field, "number": _number(field)} for field in (*standard_fields(entity), *custom_fields)]
 
 
 def as_v1(field: Document) -> list[Document]:
@@ -117,9 +126,8 @@ def as_v1(field: Document) -> list[Document]:
 def _v1_item(field: Document, part: str | None, order: int) -> Document:
     custom = field["user_id"] != 0
     whole = part is None
-    number = field["id"] + (_FIRST_CUSTOM_ID if custom else 0)
     return {
-        "id": number if whole else None,
+        "id": _number(field) if whole else None,
         "key": field["key"] if whole else f"{field['key']}_{part}",
         "name": field["name"] if whole else f"{str(part).replace('_', ' ').capitalize()} of {field['name']}",
         "order_nr": field["id"] + order,
@@ -139,8 +147,8 @@ def _v1_item(field: Document, part: str | None, order: int) -> Document:
         "filtering_allowed": True,
         "sortable_flag": True,
         "mandatory_flag": field["key"] == "title",
-        **({"options": field["options"]} if field["options"] and whole else {}),
-        "is_subfield": not whole,
+        "options": field["options"] if whole else None,
+        **({} if whole else {"is_subfield": True}),
     }
 
 
@@ -166,6 +174,11 @@ def as_v2(field: Document) -> Document:
         "is_custom_field": custom,
         "is_optional_response_field": False,
     }
+
+
+def _number(field: Document) -> int:
+    number: int = field["id"]
+    return number + (_FIRST_CUSTOM_ID if field["user_id"] else 0)
 
 
 def _part_type(field: Document, part: str) -> str:

@@ -1,4 +1,7 @@
-"""What the search index keeps of a lead, a person, an organization or a deal. Source: section 5 of ``docs/pipedrive-api.md``."""
+"""What the search index keeps of a lead, a person, an organization or a deal.
+
+Source: section 5 of ``docs/pipedrive-api.md``.
+"""
 
 from __future__ import annotations
 

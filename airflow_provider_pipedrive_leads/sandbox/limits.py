@@ -82,9 +82,15 @@ class Limits:
         self.daily_limit = TOKENS_PER_SEAT * self.plan.multiplier * seats
         self.spent = 0
         self.day = ""
+        self.search_burst = SEARCH_BURST
+        self.burst: int | None = None
         self._bursts: dict[tuple[str, str], Window] = {}
         self._rejections: dict[str, Window] = defaultdict(lambda: Window(BAN_AFTER_REJECTIONS, BAN_COUNTING_SECONDS))
         self._banned_until: dict[str, float] = {}
+
+    def set_burst(self, calls: int | None, search: int) -> None:
+        """Allow this many calls and searches per window; None calls mean what the plan says."""
+        self.burst, self.search_burst = calls, search
 
     def set_remaining(self, tokens: int) -> None:
         """Leave this many tokens of today's budget."""
@@ -127,10 +133,13 @@ class Limits:
 
     def _windows(self, token: str, kind: str, search: bool) -> list[Window]:
         burst = self.plan.api_token_burst if kind == "api_token" else self.plan.oauth_burst
-        windows = [self._bursts.setdefault((token, "all"), Window(burst))]
-        if search:
-            windows.append(self._bursts.setdefault((token, "search"), Window(SEARCH_BURST)))
-        return windows
+        windows = [self._window(token, "all", burst if self.burst is None else self.burst)]
+        return [*windows, self._window(token, "search", self.search_burst)] if search else windows
+
+    def _window(self, token: str, name: str, limit: int) -> Window:
+        window = self._bursts.setdefault((token, name), Window(limit))
+        window.limit = limit
+        return window
 
     def _is_banned(self, token: str, now: float) -> bool:
         if self._banned_until.get(token, now) <= now:

@@ -1,12 +1,17 @@
-"""What goes back to a caller: replies, envelopes and errors. Sources: sections 3.2 and 7 of ``docs/pipedrive-api.md``."""
+"""What goes back to a caller: replies, envelopes and errors.
+
+Sources: sections 3.2 and 7 of ``docs/pipedrive-api.md``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 JSON_HEADERS = {"content-type": "application/json; charset=utf-8"}
 HTML_HEADERS = {"content-type": "text/html; charset=utf-8"}
@@ -22,7 +27,7 @@ class Reply:
 
 
 class ApiError(Exception):
-    """A refusal in the vendor's envelope: ``{success: false, error, error_info, data: null, additional_data: null}``."""
+    """A refusal in the vendor's envelope: ``success`` false, ``error``, ``error_info``, ``data`` and the rest null."""
 
     def __init__(self, status: int, error: str, info: str = "", **more: object) -> None:
         super().__init__(error)

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - names of tables and columns are our own, values are always bound
 """The search index: a copy of what was written, which lags behind by the delay ``search_index``.
 
 Each entry carries its own hit, so a thing deleted a moment ago is still found, as with the real index (section 5 of
@@ -6,12 +7,14 @@ Each entry carries its own hit, so a thing deleted a moment ago is still found, 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
 
 TEXT_FIELDS = ("name", "custom_fields", "notes", "email", "phone", "address")
 
@@ -85,6 +88,7 @@ class SearchIndex:
         key: str,
         term: str,
         match: str,
+        *,
         where: str,
         values: Sequence[Any],
         start: int,

@@ -7,9 +7,8 @@ otherwise; about 15 % of the leads are archived.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox.clock import (
     iso_ms,
@@ -21,6 +20,9 @@ from airflow_provider_pipedrive_leads.sandbox.clock import (
 from airflow_provider_pipedrive_leads.sandbox.custom_values import address_parts
 from airflow_provider_pipedrive_leads.sandbox.fields import custom_field, field_key
 from airflow_provider_pipedrive_leads.sandbox.leads import Company, lead_id, new_lead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 Document = dict[str, Any]
 
@@ -348,7 +350,7 @@ def custom_fields(seed: int) -> list[Document]:
         fields.append(
             {
                 "id": number,
-                **custom_field(field_key(seed, number), name, field_type, options, USERS[0][0], made),
+                **custom_field(field_key(seed, number), name, field_type, options, user=USERS[0][0], now_ms=made),
             }
         )
     return fields
@@ -423,40 +425,35 @@ class LeadRecipe:
     archived_share: float = ARCHIVED_SHARE
 
 
-def leads(
-    recipe: LeadRecipe,
-    company: Company,
-    people: Contacts,
-    fields: Sequence[Document],
-    label_ids: Sequence[str],
-) -> Iterator[Document]:
+@dataclass(frozen=True)
+class Setting:
+    """What leads refer to: the company, its contacts, custom fields and labels."""
+
+    company: Company
+    people: Contacts
+    fields: Sequence[Document]
+    label_ids: Sequence[str]
+
+
+def leads(recipe: LeadRecipe, setting: Setting) -> Iterator[Document]:
     """Leads in order of creation, contacts, labels and custom values in plausible places."""
     chance = random.Random(f"leads {recipe.seed} {recipe.first_number}")
     step = recipe.spread_ms / max(1, recipe.count)
     for place in range(recipe.count):
         made = recipe.until_ms - recipe.spread_ms + int((place + chance.random()) * step)
-        yield _lead(chance, recipe, recipe.first_number + place, made, company, people, fields, label_ids)
+        yield _lead(chance, recipe, setting, recipe.first_number + place, made)
 
 
-def _lead(
-    chance: random.Random,
-    recipe: LeadRecipe,
-    number: int,
-    made: int,
-    company: Company,
-    people: Contacts,
-    fields: Sequence[Document],
-    label_ids: Sequence[str],
-) -> Document:
-    person = chance.choice(people.persons)
-    organization = people.organizations[person["org_id"] - 1]
+def _lead(chance: random.Random, recipe: LeadRecipe, setting: Setting, number: int, made: int) -> Document:
+    person = chance.choice(setting.people.persons)
+    organization = setting.people.organizations[person["org_id"] - 1]
     touched = _touched(chance, made, recipe.until_ms)
     archived = chance.random() < recipe.archived_share
     source = chance.choice(SOURCES)
     values = {
         "title": f"{chance.choice(SUBJECTS)} for {organization['name']}",
         "owner_id": chance.choice(USERS)[0],
-        "label_ids": [label for label in label_ids if chance.random() < 0.3],
+        "label_ids": [label for label in setting.label_ids if chance.random() < 0.3],
         "value": _worth(chance) if chance.random() < 0.7 else None,
         "expected_close_date": _day(chance, made) if chance.random() < 0.4 else None,
         "person_id": person["id"] if chance.random() < 0.85 else None,
@@ -468,9 +465,9 @@ def _lead(
         "was_seen": chance.random() < 0.8,
         "update_time": iso_ms(touched),
         "visible_to": chance.choice(("3", "3", "3", "5", "7")),
-        **_custom_values(_Draw(chance, people, made, number), fields),
+        **_custom_values(_Draw(chance, setting.people, made, number), setting.fields),
     }
-    return new_lead(lead_id(made, number), company, made, USERS[0][0], values)
+    return new_lead(lead_id(made, number), setting.company, made, USERS[0][0], values)
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - names of tables and columns are our own, values are always bound
 """What the sandbox remembers: documents in SQLite, in memory or in a file that survives a kill.
 
 Every document is kept as the JSON that goes out on the wire; the columns used to sort and filter are generated from it,
@@ -7,12 +8,14 @@ so there is one truth per document and a page is a join of ready bytes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 Document = dict[str, Any]
 
@@ -21,8 +24,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "members": ("token",),
     "labels": (),
     "custom_fields": ("key",),
-    "persons": ("owner_id", "org_id", "add_time", "update_time", "is_deleted"),
-    "organizations": ("owner_id", "add_time", "update_time", "is_deleted"),
+    "persons": ("owner_id", "org_id", "visible_to", "add_time", "update_time", "is_deleted"),
+    "organizations": ("owner_id", "visible_to", "add_time", "update_time", "is_deleted"),
     "leads": (
         "owner_id",
         "creator_id",
@@ -39,6 +42,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     ),
     "deals": (
         "owner_id",
+        "visible_to",
         "person_id",
         "org_id",
         "stage_id",

@@ -6,9 +6,11 @@ know 1 (owner), 3 (owner's group), 5 (group and its sub-groups) and 7 (everyone)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LEVELS = ("1", "3", "5", "7")
 PARENT_GROUPS: dict[int, int | None] = {1: None, 2: 1, 3: None}
@@ -40,7 +42,7 @@ def visible_condition(viewer: Member, members: Iterable[Member], plan: str) -> t
     if viewer.admin:
         return "1", []
     seen = [(owner.id, level) for owner in members for level in LEVELS if sees(viewer, owner, level, plan)]
-    return f"(owner_id, visible_to) IN (VALUES {', '.join(['(?, ?)'] * len(seen))})", [
+    return f"(owner_id, CAST(visible_to AS TEXT)) IN (VALUES {', '.join(['(?, ?)'] * len(seen))})", [
         part for pair in seen for part in pair
     ]
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox import hits, seed
 from airflow_provider_pipedrive_leads.sandbox.choices import Choices
-from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock, to_ms
+from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock, iso_ms, to_ms
+from airflow_provider_pipedrive_leads.sandbox.custom_values import as_v2_fields
 from airflow_provider_pipedrive_leads.sandbox.faults import Faults
 from airflow_provider_pipedrive_leads.sandbox.journal import Journal
-from airflow_provider_pipedrive_leads.sandbox.leads import Book, Company, lead_id
+from airflow_provider_pipedrive_leads.sandbox.leads import Book, Company, is_custom_key, lead_id
 from airflow_provider_pipedrive_leads.sandbox.limits import Limits
 from airflow_provider_pipedrive_leads.sandbox.search_index import Entry, SearchIndex
 from airflow_provider_pipedrive_leads.sandbox.state import State
-from airflow_provider_pipedrive_leads.sandbox.visibility import Member
+from airflow_provider_pipedrive_leads.sandbox.visibility import Member, sees
+from airflow_provider_pipedrive_leads.sandbox.webhooks import Webhooks, lead_event
 
-DEFAULT_TOKEN = "5a6e64b0c0ffee5a6e64b0c0ffee5a6e64b0c0ff"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+DEFAULT_TOKEN = "5a6e64b0c0ffee5a6e64b0c0ffee5a6e64b0c0ff"  # noqa: S105
 SEED_BATCH = 5_000
 
 
@@ -56,6 +60,7 @@ class World:
         self.conversion_outcomes: list[str] = []
         self.state = State(options.state)
         self.index = SearchIndex(self.state.connection)
+        self.webhooks = Webhooks(self.state.webhooks, self.agenda)
         self.chance = random.Random(options.seed)
         if not self.state.users.count():
             self._settle_company()
@@ -92,6 +97,24 @@ class World:
         """A random UUID, the same in every run with the same seed."""
         return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
 
+    def add_lead(self, lead: dict[str, Any], user: int) -> None:
+        """Keep a new lead, let search see it later, tell the webhooks."""
+        self.state.leads.add(lead)
+        self.reindex_later("lead", lead["id"])
+        self._announce("create", None, lead, user)
+
+    def put_lead(self, before: dict[str, Any], after: dict[str, Any], user: int) -> None:
+        """Keep a changed lead, let search see it later, tell the webhooks."""
+        self.state.leads.put(after)
+        self.reindex_later("lead", after["id"])
+        self._announce("change", before, after, user)
+
+    def remove_lead(self, lead: dict[str, Any], user: int) -> None:
+        """Forget a lead, let search see it later, tell the webhooks."""
+        self.state.leads.remove(lead["id"])
+        self.reindex_later("lead", lead["id"])
+        self._announce("delete", lead, None, user)
+
     def add_seeded_leads(self, recipe: seed.LeadRecipe) -> None:
         """Make leads by a recipe and index them at once."""
         people = seed.Contacts(self.state.persons.all("seq <= 2000"), self.state.organizations.all())
@@ -101,7 +124,7 @@ class World:
         organizations = {organization["id"]: organization for organization in people.organizations}
         with self.state.transaction():
             batch: list[dict[str, Any]] = []
-            for lead in seed.leads(recipe, self.company, people, fields, label_ids):
+            for lead in seed.leads(recipe, seed.Setting(self.company, people, fields, label_ids)):
                 batch.append(lead)
                 if len(batch) == SEED_BATCH:
                     self._keep_seeded(batch, persons, organizations, fields)
@@ -124,6 +147,35 @@ class World:
             self.index.remove(kind, identity)
         else:
             self.index.put([entry])
+
+    def _announce(self, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None, user: int) -> None:
+        lead = after or before or {}
+        owner = self.members[lead["owner_id"]]
+        viewers = [
+            member.id for member in self.members.values() if sees(member, owner, lead["visible_to"], self.options.plan)
+        ]
+        about = {
+            "company_id": str(self.company.id),
+            "user_id": str(user),
+            "id": self.fresh_uuid(),
+            "correlation_id": self.fresh_uuid(),
+            "timestamp": iso_ms(self.now_ms),
+            "change_source": "api",
+            "host": f"{self.company.domain}.pipedrive.com",
+            "permitted_user_ids": [str(viewer) for viewer in viewers],
+        }
+        now, then = self._told(after), self._told(before)
+        changed = now and then and {name: item for name, item in then.items() if now.get(name) != item}
+        previous = then if after is None else changed
+        self.webhooks.announce(lead_event(action, lead["id"], now, previous, about))
+
+    def _told(self, lead: dict[str, Any] | None) -> dict[str, Any] | None:
+        """A lead as webhooks tell of it: custom fields nested, without visible_to and cc_email."""
+        if lead is None:
+            return None
+        left_out = ("visible_to", "cc_email")
+        plain = {name: item for name, item in lead.items() if not is_custom_key(name) and name not in left_out}
+        return {**plain, "custom_fields": as_v2_fields(lead, self.state.custom_fields.all())}
 
     def _entry(self, kind: str, identity: int | str) -> Entry | None:
         thing = {

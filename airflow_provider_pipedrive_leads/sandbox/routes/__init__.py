@@ -2,11 +2,16 @@
 
 from airflow_provider_pipedrive_leads.sandbox.routes import (
     contacts,
+    conversion,
     fields,
+    filters,
     labels,
     leads,
+    notes,
+    oauth,
     search,
     users,
+    webhooks,
 )
 
 ENDPOINTS = (
@@ -16,4 +21,9 @@ ENDPOINTS = (
     *labels.ENDPOINTS,
     *fields.ENDPOINTS,
     *contacts.ENDPOINTS,
+    *conversion.ENDPOINTS,
+    *notes.ENDPOINTS,
+    *filters.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *oauth.ENDPOINTS,
 )

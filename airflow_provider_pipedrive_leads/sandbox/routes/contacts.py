@@ -1,11 +1,13 @@
-"""Persons and organizations, v2. Vendor operations: getPersons, getPerson, addPerson, updatePerson, deletePerson and the same
-for organizations. Source: section 6 of ``docs/pipedrive-api.md``."""
+"""Persons and organizations, v2.
+
+Vendor operations: getPersons, getPerson, addPerson, updatePerson, deletePerson and the same for organizations. Source:
+section 6 of ``docs/pipedrive-api.md``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox import parameters
 from airflow_provider_pipedrive_leads.sandbox.call import Call, Endpoint
@@ -19,15 +21,18 @@ from airflow_provider_pipedrive_leads.sandbox.replies import (
     json_reply,
     not_found,
 )
-from airflow_provider_pipedrive_leads.sandbox.state import Documents
+from airflow_provider_pipedrive_leads.sandbox.routes.listing import cursor_list
 from airflow_provider_pipedrive_leads.sandbox.visibility import sees
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_pipedrive_leads.sandbox.state import Documents
 
 Document = dict[str, Any]
 
 READ = ("contacts:read", "contacts:full")
 WRITE = ("contacts:full",)
-MOST_IDS = 100
-SORTABLE = ("id", "update_time", "add_time")
 VISIBILITIES = (1, 3, 5, 7)
 MARKETING = ("no_consent", "unsubscribed", "subscribed", "archived")
 CONTACT_SYNC_ONLY = ("notes", "im", "birthday", "job_title", "postal_address")
@@ -50,27 +55,7 @@ class Kind:
 
 def list_things(kind: Kind, call: Call) -> Reply:
     """Things not deleted, by ids, owner, organization or time of change; cursor paging."""
-    start, limit = parameters.cursor_window(call.query)
-    where, values = ["is_deleted = 0"], list[int | str]()
-    for name in kind.references:
-        number = parameters.integer(call.query, name)
-        if number is not None:
-            where.append(f"{name} = ?")
-            values.append(number)
-    for name, comparison in (("updated_since", ">="), ("updated_until", "<")):
-        bound = parameters.since(call.query, name, "refused")
-        if bound is not None:
-            where.append(f"update_time {comparison} ?")
-            values.append(bound.replace(".000Z", "Z"))
-    ids = _ids(call)
-    if ids:
-        where.append(f"id IN ({', '.join('?' * len(ids))})")
-        values.extend(ids)
-    rows = kind.documents(call).rows(" AND ".join(where), values, _order(call), limit + 1, start)
-    following = parameters.cursor_at(start + limit) if len(rows) > limit else None
-    data = b",".join(rows[:limit])
-    tail = f'],"additional_data":{{"next_cursor":{_json_text(following)}}}}}'
-    return Reply(200, b'{"success":true,"data":[' + data + tail.encode())
+    return cursor_list(call, kind.documents(call), ["is_deleted = 0"], [], kind.references)
 
 
 def get_thing(kind: Kind, call: Call) -> Reply:
@@ -119,25 +104,6 @@ def _thing(kind: Kind, call: Call) -> Document:
     if not sees(call.caller.member, owner, str(thing["visible_to"]), call.world.options.plan):
         raise not_found(kind.name.capitalize())
     return thing
-
-
-def _ids(call: Call) -> list[int]:
-    parts = [part.strip() for part in call.query.get("ids", "").split(",") if part.strip()]
-    if len(parts) > MOST_IDS:
-        raise InvalidError(f"ids must be at most {MOST_IDS}")
-    return [parameters.integer({"ids": part}, "ids", least=0) or 0 for part in parts]
-
-
-def _order(call: Call) -> str:
-    field = call.query.get("sort_by", "id")
-    direction = call.query.get("sort_direction", "asc").lower()
-    if field not in SORTABLE or direction not in ("asc", "desc"):
-        raise InvalidError(f"sort_by must be one of {', '.join(SORTABLE)}, sort_direction asc or desc")
-    return f"{field} {direction}, seq {direction}"
-
-
-def _json_text(text: str | None) -> str:
-    return "null" if text is None else f'"{text}"'
 
 
 def _read_shared(call: Call, body: Mapping[str, Any]) -> Document:

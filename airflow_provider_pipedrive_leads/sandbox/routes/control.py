@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_pipedrive_leads.sandbox import seed
+from airflow_provider_pipedrive_leads.sandbox import oauth, seed
 from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms, parse_time, to_ms
+from airflow_provider_pipedrive_leads.sandbox.conversion import OUTCOMES
 from airflow_provider_pipedrive_leads.sandbox.faults import Fault
-from airflow_provider_pipedrive_leads.sandbox.limits import seconds_to_midnight
-from airflow_provider_pipedrive_leads.sandbox.replies import Reply, json_reply
-from airflow_provider_pipedrive_leads.sandbox.world import World
+from airflow_provider_pipedrive_leads.sandbox.limits import SEARCH_BURST, seconds_to_midnight
+from airflow_provider_pipedrive_leads.sandbox.parameters import read_object
+from airflow_provider_pipedrive_leads.sandbox.replies import ApiError, Reply, json_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_pipedrive_leads.sandbox.world import World
 
 PREFIX = "/__sandbox__/"
 SHOWN_LEADS = 50
@@ -30,7 +35,7 @@ class ControlEndpoint:
 
     method: str
     path: str
-    handler: Callable[[World, Params, Params, Body], Reply]
+    handler: Callable[[World, Params, Body], Reply]
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -38,18 +43,32 @@ class ControlEndpoint:
         return re.compile(PREFIX + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path))
 
 
+def control(world: World, method: str, path: str, content: bytes) -> Reply:
+    """Carry out one order; 400 with the reason for one that makes no sense."""
+    for endpoint in CONTROL_ENDPOINTS:
+        match = endpoint.pattern.fullmatch(path)
+        if match and endpoint.method == method:
+            try:
+                return endpoint.handler(world, match.groupdict(), read_object(content, ""))
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
+                return json_reply({"error": str(error)}, 400)
+            except ApiError as error:
+                return error.reply()
+    return json_reply({"error": "no such control"}, 404)
+
+
 def read_clock(world: World, *_: object) -> Reply:
     """The time, and whether it stands still."""
     return json_reply({"now": iso_ms(world.now_ms), "frozen": world.clock.frozen})
 
 
-def freeze(world: World, _: Params, __: Params, body: Body) -> Reply:
+def freeze(world: World, _: Params, body: Body) -> Reply:
     """Stop the clock."""
     world.clock.freeze(parse_time(body["at"]) if body.get("at") else None)
     return read_clock(world)
 
 
-def advance(world: World, _: Params, __: Params, body: Body) -> Reply:
+def advance(world: World, _: Params, body: Body) -> Reply:
     """Move the clock and do what has become due."""
     world.clock.advance(float(body["seconds"]))
     world.agenda.run_due()
@@ -78,7 +97,7 @@ def requests(world: World, *_: object) -> Reply:
     return json_reply({"requests": list(world.journal.requests)})
 
 
-def order_fault(world: World, _: Params, __: Params, body: Body) -> Reply:
+def order_fault(world: World, _: Params, body: Body) -> Reply:
     """One more fault."""
     world.faults.order(Fault(**body))
     return json_reply({})
@@ -95,26 +114,33 @@ def read_choices(world: World, *_: object) -> Reply:
     return json_reply({"profile": world.choices.profile, "choices": world.choices.as_dict()})
 
 
-def set_choice(world: World, params: Params, _: Params, body: Body) -> Reply:
+def set_choice(world: World, params: Params, body: Body) -> Reply:
     """One unknown."""
     world.choices.set(params["name"], body["value"])
     return json_reply({})
 
 
-def set_profile(world: World, _: Params, __: Params, body: Body) -> Reply:
+def set_profile(world: World, _: Params, body: Body) -> Reply:
     """All unknowns."""
     world.choices.set_profile(body["value"])
     return json_reply({})
 
 
-def set_budget(world: World, _: Params, __: Params, body: Body) -> Reply:
+def set_budget(world: World, _: Params, body: Body) -> Reply:
     """What is left of today's budget."""
     world.limits.remaining_today(world.agenda.now(), world.choices["day_zone"])
     world.limits.set_remaining(int(body["remaining"]))
     return json_reply({})
 
 
-def set_delay(world: World, params: Params, _: Params, body: Body) -> Reply:
+def set_burst(world: World, _: Params, body: Body) -> Reply:
+    """How many calls and searches two seconds may hold."""
+    calls, search = body.get("calls"), body.get("search")
+    world.limits.set_burst(None if calls is None else int(calls), SEARCH_BURST if search is None else int(search))
+    return json_reply({})
+
+
+def set_delay(world: World, params: Params, body: Body) -> Reply:
     """How long something takes."""
     if params["name"] not in world.delays:
         raise ValueError(f"unknown delay {params['name']!r}: one of {', '.join(world.delays)}")
@@ -122,7 +148,7 @@ def set_delay(world: World, params: Params, _: Params, body: Body) -> Reply:
     return json_reply({})
 
 
-def add_leads(world: World, _: Params, __: Params, body: Body) -> Reply:
+def add_leads(world: World, _: Params, body: Body) -> Reply:
     """More seeded leads."""
     if not 0 <= int(body["count"]) <= MOST_LEADS:
         raise ValueError(f"count must be between 0 and {MOST_LEADS}")
@@ -187,6 +213,33 @@ def user_token(world: World, params: Params, *_: object) -> Reply:
     return json_reply({"token": member["token"]})
 
 
+def oauth_grant(world: World, _: Params, body: Body) -> Reply:
+    """The app installed: its credentials, a code and a refresh token."""
+    user = int(body.get("user_id") or min(world.members))
+    scopes = tuple(body.get("scopes") or oauth.ALL_SCOPES)
+    if user not in world.members:
+        raise ValueError(f"no user {user}")
+    code = oauth.issue(world, "code", user, scopes, oauth.CODE_SECONDS, redirect_uri="")
+    refresh_token = oauth.issue(world, "refresh", user, scopes, oauth.REFRESH_IDLE_SECONDS)
+    app = {"client_id": oauth.APP.client_id, "client_secret": oauth.APP.client_secret}
+    return json_reply({**app, "code": code, "refresh_token": refresh_token})
+
+
+def revoke(world: World, *_: object) -> Reply:
+    """All OAuth grants ended, as when the app is uninstalled."""
+    for grant in world.state.grants.all():
+        world.state.grants.remove(grant["id"])
+    return json_reply({})
+
+
+def next_conversion(world: World, _: Params, body: Body) -> Reply:
+    """How the conversion begun next will end."""
+    if body["outcome"] not in OUTCOMES:
+        raise ValueError(f"outcome is one of {', '.join(OUTCOMES)}")
+    world.conversion_outcomes.append(body["outcome"])
+    return json_reply({})
+
+
 CONTROL_ENDPOINTS = (
     ControlEndpoint("GET", "clock", read_clock),
     ControlEndpoint("POST", "clock/freeze", freeze),
@@ -201,8 +254,12 @@ CONTROL_ENDPOINTS = (
     ControlEndpoint("PUT", "choices/{name}", set_choice),
     ControlEndpoint("PUT", "profile", set_profile),
     ControlEndpoint("PUT", "budget", set_budget),
+    ControlEndpoint("PUT", "burst", set_burst),
     ControlEndpoint("PUT", "delays/{name}", set_delay),
     ControlEndpoint("POST", "leads", add_leads),
     ControlEndpoint("GET", "overview", overview),
     ControlEndpoint("GET", "users/{id}/token", user_token),
+    ControlEndpoint("POST", "oauth", oauth_grant),
+    ControlEndpoint("DELETE", "oauth", revoke),
+    ControlEndpoint("POST", "conversions", next_conversion),
 )

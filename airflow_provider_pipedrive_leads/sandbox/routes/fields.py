@@ -1,9 +1,12 @@
-"""Fields. Vendor operations: getLeadFields; getDealFields, getDealField, addDealField, updateDealField, deleteDealField (v1, v2)."""
+"""Fields of leads and deals.
+
+Vendor operations: getLeadFields; getDealFields, getDealField, addDealField (v1, v2); updateDealField, deleteDealField
+(v2).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,6 +29,9 @@ from airflow_provider_pipedrive_leads.sandbox.replies import (
     not_found,
     page_reply,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEAD_READ = ("leads:read", "leads:full", "admin")
 DEAL_READ = ("deals:read", "deals:full", "deal-fields:full", "admin")
@@ -129,7 +135,7 @@ def _add(call: Call, name_key: str) -> dict[str, Any]:
     number = world.state.custom_fields.last_number() + 1
     key = field_key(world.options.seed, number)
     return world.state.custom_fields.add(
-        custom_field(key, name, str(field_type), options, call.caller.member.id, world.now_ms)
+        custom_field(key, name, str(field_type), options, user=call.caller.member.id, now_ms=world.now_ms)
     )
 
 

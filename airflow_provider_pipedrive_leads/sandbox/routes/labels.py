@@ -1,4 +1,7 @@
-"""Lead labels and sources. Vendor operations: getLeadLabels, addLeadLabel, updateLeadLabel, deleteLeadLabel, getLeadSources."""
+"""Lead labels and sources.
+
+Vendor operations: getLeadLabels, addLeadLabel, updateLeadLabel, deleteLeadLabel, getLeadSources.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def delete_label(call: Call) -> Reply:
     return data_reply({"id": label["id"]})
 
 
-def get_sources(call: Call) -> Reply:
+def get_sources(_: Call) -> Reply:
     """The names of all lead sources."""
     return data_reply([{"name": name} for name in SOURCE_NAMES])
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from airflow_provider_pipedrive_leads.sandbox import parameters
 from airflow_provider_pipedrive_leads.sandbox.call import Call, Endpoint
+from airflow_provider_pipedrive_leads.sandbox.fields import numbered_fields
+from airflow_provider_pipedrive_leads.sandbox.lead_filters import as_sql
 from airflow_provider_pipedrive_leads.sandbox.leads import (
     SORTABLE,
     app_origin,
@@ -69,12 +71,24 @@ def _list(call: Call, *, archived: bool, updated_since: str | None) -> Reply:
 def _conditions(call: Call) -> tuple[list[str], list[Any]]:
     visible, values = call.visible()
     where = [visible]
+    filter_id = parameters.integer(call.query, "filter_id", least=0)
+    if filter_id is not None:
+        condition, filter_values = _filter_condition(call, filter_id)
+        return [*where, condition], [*values, *filter_values]
     for name in REFERENCES:
         number = parameters.integer(call.query, name)
         if number is not None:
             where.append(f"{name} = ?")
             values.append(number)
     return where, values
+
+
+def _filter_condition(call: Call, filter_id: int) -> tuple[str, list[Any]]:
+    """What a filter keeps; it wins over the references named beside it."""
+    found = call.world.state.filters.get(filter_id)
+    if found is None:
+        raise not_found("Filter")
+    return as_sql(found["conditions"], numbered_fields("lead", call.world.state.custom_fields.all()))
 
 
 def get_lead(call: Call) -> Reply:
@@ -86,14 +100,13 @@ def get_lead(call: Call) -> Reply:
 
 
 def add_lead(call: Call) -> Reply:
-    """A new lead, linked to a person or an organization that is there. No idempotency: a repeated POST makes another."""
+    """A new lead, linked to a person or an organization that is there; a repeated POST makes another one."""
     world, caller = call.world, call.caller
     values = read_new_lead(call.body, world.book)
     if caller.kind == "oauth":
         values |= app_origin(caller.client_id, caller.app_name, values, world.choices["oauth_origin_id"])
     lead = new_lead(world.fresh_lead_id(), world.company, world.now_ms, caller.member.id, values)
-    world.state.leads.add(lead)
-    world.reindex_later("lead", lead["id"])
+    world.add_lead(lead, caller.member.id)
     return data_reply(lead, int(world.choices["lead_created_status"]))
 
 
@@ -107,16 +120,14 @@ def update_lead(call: Call) -> Reply:
         raise ApiError(status, "Archived leads cannot be changed", code="ERR_LEAD_ARCHIVED")
     after = changed_lead(lead, read_changes(call.body, lead, world.book), world.now_ms, world.choices.as_dict())
     if after != lead:
-        world.state.leads.put(after)
-        world.reindex_later("lead", lead["id"])
+        world.put_lead(lead, after, call.caller.member.id)
     return data_reply(after)
 
 
 def delete_lead(call: Call) -> Reply:
     """The lead is gone from both lists."""
     lead = _lead(call)
-    call.world.state.leads.remove(lead["id"])
-    call.world.reindex_later("lead", lead["id"])
+    call.world.remove_lead(lead, call.caller.member.id)
     return data_reply({"id": lead["id"]})
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox import parameters
 from airflow_provider_pipedrive_leads.sandbox.call import Call, Endpoint
 from airflow_provider_pipedrive_leads.sandbox.replies import InvalidError, Reply, data_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEADS = ("leads:read", "leads:full", "search:read")
 CONTACTS = ("contacts:read", "contacts:full", "search:read")
@@ -86,7 +88,9 @@ def search_items_by_field(call: Call) -> Reply:
     term = _term(call, shortest=1 if match == "exact" else SHORTEST_TERM)
     start, limit = parameters.cursor_window(call.query)
     where, values = call.visible()
-    found = call.world.index.find_by_value(entity, key, term, match, where, values, start, limit)
+    found = call.world.index.find_by_value(
+        entity, key, term, match, where=where, values=values, start=start, limit=limit
+    )
     items = [{"result_score": 1, "item": hit["shown"]} for hit in found]
     following = _following(items, start, limit)
     return data_reply(items[:limit], additional_data={"next_cursor": following})
