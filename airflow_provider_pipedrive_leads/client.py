@@ -43,6 +43,8 @@ LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes; a page of 500 leads is about one megabyte."""
 CHUNK = 64 * 1024
 POOL_SIZE = 32
+LONGEST_STANDSTILL = 10.0
+"""Seconds for which one 429 holds up the other calls of this process."""
 USER_AGENT = "airflow-provider-pipedrive-leads"
 
 
@@ -171,7 +173,7 @@ class PipedriveClient(LeadsApi):
             raise self._redirected(call, status, headers)
         if not 200 <= status < 300:
             error = error_from_reply(call, status, headers, body, connection=self.settings.name)
-            if isinstance(error, PipedriveRateLimitError):
+            if isinstance(error, PipedriveRateLimitError) and not error.banned:
                 self._hold_still(call, error.retry_after)
             raise error
         return reply_from(call, status, headers, body)
@@ -270,7 +272,7 @@ class PipedriveClient(LeadsApi):
 
     def _hold_still(self, call: Call, seconds: float) -> None:
         with self._pace.lock:
-            self._pace.windows(call)[-1].close(self._clock() + seconds)
+            self._pace.windows(call)[-1].close(self._clock() + min(seconds, LONGEST_STANDSTILL))
 
     def _count(self, call: Call, headers: Mapping[str, str], *, repeat: bool, rate_limited: bool) -> None:
         left = number(headers.get("x-daily-ratelimit-token-remaining"))

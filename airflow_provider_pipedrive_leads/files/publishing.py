@@ -1,7 +1,7 @@
 """A file appears whole or not at all.
 
-On a filesystem it is written beside its place under a hidden temporary name and then renamed. On an object store closing
-a file publishes it, so it is written to local disk and uploaded in one go when it is complete.
+On a filesystem it is written beside its place under a hidden temporary name and then renamed. On an object store
+closing a file publishes it, so it is written to local disk and uploaded in one go when it is complete.
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def named_columns(catalogue: Catalogue) -> list[Column]:
 
 
 def _custom_columns(field: CustomField) -> list[Column]:
-    name, key = safe_name(field.name), field.key
+    key = field.key
+    name = safe_name(field.name) or f"field_{key[:8]}"
     if field.type == "monetary":
         return [Column(f"{name}_amount", _key(key)), Column(f"{name}_currency", _key(f"{key}_currency"))]
     if field.type in RANGE_TYPES:
@@ -133,10 +134,10 @@ def _custom_columns(field: CustomField) -> list[Column]:
 
 
 def safe_name(name: str) -> str:
-    """Make a column name of letters a to z, digits and underscores out of what people call a field."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    """Make a column name of letters a to z, digits and underscores; empty if the name has none of these."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    return f"field_{safe}".rstrip("_") if not safe or safe[0].isdigit() else safe
+    return f"field_{safe}" if safe[:1].isdigit() else safe
 
 
 def _unique(columns: list[Column], taken: set[str]) -> list[Column]:

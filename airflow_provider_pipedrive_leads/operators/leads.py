@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from airflow_provider_pipedrive_leads.files.publishing import no_filesystem
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
@@ -151,7 +151,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
         gives them. Or a list of column names.
     :param pipedrive_conn_id: the Airflow connection.
     :return: ``path``; ``files`` (a list of one); ``rows``; ``updated_until``, the latest update time among the rows by
-        Pipedrive's clock, None without rows; ``requests`` and API ``tokens`` spent.
+        Pipedrive's clock, None without rows; ``requests`` and API ``tokens`` spent. The event of each outlet asset
+        carries the same as its ``extra``.
     """
 
     template_fields: Sequence[str] = (
@@ -192,29 +193,13 @@ class PipedriveExportLeadsOperator(BaseOperator):
         self.columns = columns
         self.pipedrive_conn_id = pipedrive_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """Read page after page, write row after row, publish at the end."""
         started = time.monotonic()
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
-        selection = Selection(
-            owner_id=self.owner_id,
-            person_id=self.person_id,
-            organization_id=self.organization_id,
-            filter_id=self.filter_id,
-            updated_since=self.updated_since,
-            archived=self.archived,
-        )
-        exported = export_leads(hook, selection, self._place(), columns=self.columns)
+        exported = export_leads(hook, self._selection(), self._place(), columns=self.columns)
         used = hook.usage
-        self.log.info(
-            "Exported %d leads to %s: %d requests, %d API tokens, %.1f s.",
-            exported.rows,
-            self.path,
-            used.requests,
-            used.tokens,
-            time.monotonic() - started,
-        )
-        return {
+        facts = {
             "path": str(self.path),
             "files": [str(self.path)],
             "rows": exported.rows,
@@ -222,6 +207,22 @@ class PipedriveExportLeadsOperator(BaseOperator):
             "requests": used.requests,
             "tokens": used.tokens,
         }
+        sentence = "Exported %(rows)d leads to %(path)s: %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."
+        self.log.info(sentence, {**facts, "seconds": time.monotonic() - started})
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = facts
+        return facts
+
+    def _selection(self) -> Selection:
+        return Selection(
+            owner_id=self.owner_id,
+            person_id=self.person_id,
+            organization_id=self.organization_id,
+            filter_id=self.filter_id,
+            updated_since=self.updated_since,
+            archived=self.archived,
+        )
 
     def _place(self) -> ObjectStoragePath:
         from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads fsspec

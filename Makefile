@@ -1,0 +1,57 @@
+# Everything a person does with this project. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test test-long lint format build constraints clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Run the example DAG in a real Airflow against a local Pipedrive, and show what it did
+	@$(BIN)/python -m demo.run
+
+ui: $(READY) ## Start Airflow's web interface with a local Pipedrive and the example DAGs; Ctrl-C stops it
+	@$(BIN)/python -m demo.ui
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest -m "not long"
+
+test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
+	@$(BIN)/python -m pytest -m long
+
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## Put the code into the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+build: $(READY) ## Build the wheel and the source archive into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --installer uv --outdir dist .
+	@$(BIN)/twine check --strict dist/*
+
+constraints: $(READY) ## Pin the newest dependencies in constraints.txt
+	@$(UV) pip compile pyproject.toml --group dev --universal --upgrade --no-emit-index-url --no-header --no-annotate \
+		--quiet --output-file constraints.txt
+
+clean: ## Remove all that the other commands made
+	@rm -rf $(VENV) .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "This needs Python 3.11 or newer; name one with: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Installing into $(VENV): Airflow and what it needs, about 200 MB the first time …"
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "Python cannot make a virtual environment. On Debian: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@$(UV) pip install --quiet --constraint constraints.txt --build-constraint constraints.txt --group dev --editable .
+	@touch $@

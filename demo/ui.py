@@ -1,0 +1,97 @@
+"""``make ui``: Airflow's web interface with a local Pipedrive behind ``pipedrive_default``; Ctrl-C stops all of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from demo.stage import BIN, ROOT, DemoError, airflow_environment, empty_folder, end_like_ctrl_c, local_pipedrive, process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = ROOT / ".ui"
+LOG = FOLDER / "airflow.log"
+LEADS = 1000
+USUAL_PORT = 8080
+SECONDS_TO_START = 180
+console = Console(highlight=False)
+
+
+def main() -> int:
+    """Start, print how to get in, wait for Ctrl-C."""
+    end_like_ctrl_c()
+    try:
+        run()
+    except DemoError as problem:
+        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {LOG.relative_to(ROOT)}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+    return 0
+
+
+def run() -> None:
+    """Hold Airflow and the local Pipedrive until interrupted."""
+    home = empty_folder(FOLDER) / "airflow-home"
+    port = free_port(USUAL_PORT)
+    address = f"http://127.0.0.1:{port}"
+    with local_pipedrive(LEADS) as pipedrive, LOG.open("wb") as log:
+        environment = airflow_environment(home, pipedrive) | {
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": address,
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        }
+        with process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as airflow:
+            with console.status("Starting Airflow …"):
+                _wait_until_healthy(airflow, address)
+            user, password = _login(home)
+            console.print(f"Airflow     {address}\nuser        {user}\npassword    {password}")
+            console.print(f"Pipedrive   {pipedrive.url} (connection pipedrive_default, {LEADS:,} leads)")
+            console.print("Switch a DAG on and press its play button. Ctrl-C stops everything.")
+            airflow.wait()
+    raise DemoError("Airflow ended by itself.")
+
+
+def free_port(wanted: int) -> int:
+    """Give the wanted port if nothing listens on it, else any free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port(0)
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(airflow: subprocess.Popen[str], address: str) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline and airflow.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/api/v2/monitor/health", timeout=5) as reply:  # noqa: S310
+                health = json.load(reply)
+            if all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor", "triggerer")):
+                return
+        except (OSError, urllib.error.URLError, KeyError, ValueError):
+            pass
+        time.sleep(0.5)
+    raise DemoError("Airflow did not become healthy.")
+
+
+def _login(home: Path) -> tuple[str, str]:
+    passwords = json.loads((home / "simple_auth_manager_passwords.json.generated").read_text())
+    return next(iter(passwords.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

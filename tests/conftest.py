@@ -1,0 +1,51 @@
+"""One throw-away Airflow for the whole run. Its settings must stand before the first ``import airflow``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HOME = Path(tempfile.mkdtemp(prefix="pipedrive-airflow-"))
+(HOME / "dags").mkdir()
+os.environ.update(
+    AIRFLOW_HOME=str(HOME),
+    AIRFLOW__CORE__DAGS_FOLDER=str(HOME / "dags"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__FERNET_KEY="81HqDtbqAywKSOumSha3BhWNOdQ26slT6K0YaZeZyPs=",
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME}/airflow.db",
+    AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
+    NO_PROXY="*",
+)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "PIPEDRIVE_"))]:
+    del os.environ[name]
+
+from airflow_provider_pipedrive_leads.api.connection import read_connection  # noqa: E402
+from airflow_provider_pipedrive_leads.client import PipedriveClient  # noqa: E402
+from airflow_provider_pipedrive_leads.sandbox.server import Sandbox  # noqa: E402
+
+PROFILES = ("likely", "contrary")
+
+
+@pytest.fixture(scope="module", params=PROFILES)
+def sandbox(request: pytest.FixtureRequest):
+    """A local Pipedrive with 60 leads, under each reading of what nobody knows about the real one."""
+    with Sandbox(leads=60, seed=7, profile=request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: Sandbox):
+    """A client of the sandbox that does not wait between tries."""
+    settings = read_connection(password=sandbox.token, extra={"base_url": sandbox.url})
+    made = PipedriveClient(settings, chance=lambda: 0.0)
+    yield made
+    made.close()
+    sandbox.control.clear_faults()
+
+
+@pytest.fixture
+def person_id(client: PipedriveClient) -> int:
+    return client.add_person("Robin Example")["id"]

@@ -1,0 +1,92 @@
+"""The hook: the connection in every form, lazy, with one plain sentence for the Test button."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.sdk import Connection
+
+from airflow_provider_pipedrive_leads.exceptions import PipedriveAuthError, PipedriveConfigError
+from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+
+
+def as_json(sandbox):
+    return json.dumps(sandbox.connection)
+
+
+def as_form(sandbox):
+    blank = dict.fromkeys(("client_id", "client_secret", "refresh_token", "timeout", "daily_token_reserve"))
+    extra = json.dumps({**blank, "base_url": sandbox.url})
+    return json.dumps({"conn_type": "pipedrive", "host": "", "password": sandbox.token, "extra": extra})
+
+
+def as_uri(sandbox):
+    extra = {"base_url": sandbox.url, "timeout": "20"}
+    return Connection(conn_id="crm", conn_type="pipedrive", password=sandbox.token, extra=json.dumps(extra)).get_uri()
+
+
+def as_uri_by_hand(sandbox):
+    return f"pipedrive://:{sandbox.token}@/?base_url={sandbox.url.replace(':', '%3A').replace('/', '%2F')}&timeout=20"
+
+
+@pytest.mark.parametrize("form", [as_json, as_form, as_uri, as_uri_by_hand])
+def test_the_connection_in_every_form(sandbox, monkeypatch, form):
+    monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", form(sandbox))
+    hook = PipedriveLeadsHook()
+    assert hook.get_current_user()["company_domain"]
+    assert len(list(hook.get_leads(page_size=50))) == sandbox.control.lead_count(archived=False)
+    assert hook.usage.requests >= 2
+    hook.close()
+
+
+def test_nothing_is_looked_up_before_the_first_call():
+    hook = PipedriveLeadsHook("nowhere")
+    with pytest.raises(Exception, match="nowhere"):
+        hook.get_lead_sources()
+
+
+def test_the_test_button_says_who_and_which_company(sandbox, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", as_json(sandbox))
+    reached, sentence = PipedriveLeadsHook().test_connection()
+    assert reached
+    assert sentence.startswith("Connected to ")
+    assert "@" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"password": "f" * 40}, "API token"),
+        ({"password": ""}, "API token"),
+        ({"extra": {"base_url": "http://example.com"}}, "Base URL"),
+        ({"extra": {"base_url": "http://127.0.0.1:9"}}, "cannot be reached"),
+        ({"extra": "[1]"}, "Extra"),
+    ],
+)
+def test_the_test_button_says_what_to_mend(sandbox, monkeypatch, change, words):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({**sandbox.connection, **change}))
+    reached, sentence = PipedriveLeadsHook("crm").test_connection()
+    assert not reached
+    assert words in sentence
+    assert "'crm'" in sentence
+    assert sandbox.token not in sentence
+
+
+def test_errors_are_typed_and_name_the_connection(sandbox, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({**sandbox.connection, "password": "f" * 40}))
+    with pytest.raises(PipedriveAuthError, match="connection 'crm'"):
+        list(PipedriveLeadsHook("crm").get_leads())
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({"conn_type": "pipedrive", "password": "x", "extra": "{}", "host": "a b"}))
+    with pytest.raises(PipedriveConfigError, match="Company domain"):
+        PipedriveLeadsHook("crm").get_lead_sources()
+
+
+def test_unknown_extras_are_warned_about(sandbox, monkeypatch, capfd):
+    extra = {**sandbox.connection["extra"], "time_out": 3}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({**sandbox.connection, "extra": extra}))
+    assert PipedriveLeadsHook("crm").get_lead_sources()
+    printed = "".join(capfd.readouterr())
+    assert "time_out" in printed
+    assert sandbox.token not in printed

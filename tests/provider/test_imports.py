@@ -1,0 +1,91 @@
+"""What importing costs: DAG files are parsed all the time, so modules for DAG authors stay light."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "airflow_provider_pipedrive_leads"
+MODULES = (
+    "airflow_provider_pipedrive_leads.operators.leads",
+    "airflow_provider_pipedrive_leads.sensors.leads",
+    "airflow_provider_pipedrive_leads.hooks.pipedrive_leads",
+)
+LONGEST_MILLISECONDS = 30
+MEASURE = """
+import json, sys, time
+from airflow.sdk import Asset, BaseHook, BaseOperator, BaseSensorOperator, PokeReturnValue
+before = set(sys.modules)
+started = time.perf_counter()
+import {module}
+milliseconds = (time.perf_counter() - started) * 1000
+print(json.dumps([milliseconds, sorted(set(sys.modules) - before)]))
+"""
+
+
+def measure(module):
+    found = subprocess.run([sys.executable, "-c", MEASURE.format(module=module)], check=True, capture_output=True, text=True)
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_importing_is_cheap(module):
+    """Best of three: a busy machine can only make it slower."""
+    runs = [measure(module) for _ in range(3)]
+    assert min(milliseconds for milliseconds, _ in runs) < LONGEST_MILLISECONDS
+    loaded = runs[0][1]
+    assert not [name for name in loaded if name.split(".")[0] in ("requests", "starlette", "uvicorn", "pyarrow", "pandas")]
+    assert "airflow_provider_pipedrive_leads.client" not in loaded
+
+
+def test_the_metadata_imports_nothing_but_the_standard_library():
+    code = (
+        "import sys; from airflow_provider_pipedrive_leads.get_provider_info import get_provider_info as info; info();"
+        "print(' '.join(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=PACKAGE.parent)
+    loaded = {name for name in found.stdout.split() if name.startswith(("airflow", "msgspec", "requests"))}
+    assert loaded == {
+        "airflow_provider_pipedrive_leads",
+        "airflow_provider_pipedrive_leads.get_provider_info",
+    }
+
+
+ALLOWED = {
+    "api": {"api"},
+    "client": {"api", "client"},
+    "files": {"api", "files"},
+    "leads": {"api", "leads", "files"},
+    "hooks": {"api", "client", "hooks"},
+    "operators": {"api", "leads", "files", "hooks", "operators"},
+    "sensors": {"api", "leads", "hooks", "sensors"},
+    "sandbox": {"sandbox"},
+}
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_low_floors_know_nothing_of_high_ones(room):
+    files = list((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
+    for file in files:
+        for module in imported(file):
+            top, _, rest = module.partition(".")
+            if top == PACKAGE.name:
+                assert rest.split(".")[0] in ALLOWED[room], f"{file} imports {module}"
+            if top == "airflow":
+                assert room in ("hooks", "operators", "sensors"), f"{file} imports {module}"
+            if top == "requests":
+                assert room == "client", f"{file} imports {module}"
