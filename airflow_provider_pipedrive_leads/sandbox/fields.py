@@ -69,7 +69,7 @@ _DEAL_ONLY: tuple[tuple[str, str, str], ...] = (
     ("owner_id", "Owner", "user"),
     ("org_id", "Organization", "org"),
     ("stage_id", "Stage", "stage"),
-    ("pipeline_id", "Pipeline", "pipeline"),
+    ("pipeline_id", "Pipeline", "int"),
     ("status", "Status", "status"),
     ("source_lead_id", "Source lead", "lead"),
 )

@@ -160,6 +160,6 @@ ENDPOINTS = (
     Endpoint("GET", "/api/v2/dealFields", 10, DEAL_READ, get_deal_fields_v2),
     Endpoint("GET", "/api/v2/dealFields/{field_code}", 1, DEAL_READ, get_deal_field_v2),
     Endpoint("POST", "/api/v2/dealFields", 5, DEAL_WRITE, add_deal_field_v2),
-    Endpoint("PATCH", "/api/v2/dealFields/{field_code}", 5, DEAL_WRITE, update_deal_field_v2),
+    Endpoint("PATCH", "/api/v2/dealFields/{field_code}", 5, (*DEAL_WRITE, "deals:full"), update_deal_field_v2),
     Endpoint("DELETE", "/api/v2/dealFields/{field_code}", 3, DEAL_WRITE, delete_deal_field_v2),
 )

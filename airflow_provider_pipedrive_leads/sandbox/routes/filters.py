@@ -116,7 +116,7 @@ def _shown(call: Call, found: Document) -> Reply:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/v1/filters/helpers", 20, (), get_filter_helpers),
+    Endpoint("GET", "/v1/filters/helpers", 20, READ, get_filter_helpers),
     Endpoint("GET", "/v1/filters", 20, READ, get_filters),
     Endpoint("GET", "/v1/filters/{id}", 2, READ, get_filter),
     Endpoint("POST", "/v1/filters", 10, WRITE, add_filter),

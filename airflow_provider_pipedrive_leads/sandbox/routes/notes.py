@@ -16,8 +16,8 @@ from airflow_provider_pipedrive_leads.sandbox.replies import InvalidError, Reply
 
 Document = dict[str, Any]
 
-READ = ("deals:read", "deals:full", "contacts:read", "contacts:full", "leads:read", "leads:full")
-WRITE = ("deals:full", "contacts:full", "leads:full")
+READ = ("deals:read", "deals:full", "contacts:read", "contacts:full")
+WRITE = ("deals:full", "contacts:full")
 PINS = ("lead", "deal", "organization", "person", "project", "task")
 NUMBERED = ("deal_id", "person_id", "org_id", "project_id", "task_id")
 COLLECTIONS = {
