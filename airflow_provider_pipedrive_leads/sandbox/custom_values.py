@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from airflow_provider_pipedrive_leads.sandbox.parameters import (
@@ -88,8 +89,8 @@ def normalised(field: Field, value: Value) -> Value:
 
 def rounded(number: float, places: int) -> float:
     """A number with at most so many decimals; whole numbers lose their point."""
-    short = round(number, places)
-    return int(short) if short == int(short) else short
+    short = Decimal(str(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return int(short) if short == int(short) else float(short)
 
 
 def searchable_text(value: object) -> str:

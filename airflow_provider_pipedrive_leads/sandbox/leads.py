@@ -47,6 +47,8 @@ SORTABLE = (
 OAUTH_CHANNEL = 8
 LONGEST_TITLE = 255
 LONGEST_ORIGIN_ID = 255
+# A custom key that a write takes away: null will not do, for parts of an address may be null.
+_UNSET: Any = object()
 _GREGORIAN_TICKS = 0x01B21DD213814000
 _TICKS_PER_MS = 10_000
 _NODE = 0x02_5A_4E_44_42_58
@@ -154,11 +156,11 @@ def read_new_lead(body: Mapping[str, Any], book: Book) -> Lead:
     values = _read_values(body, {}, book, frozenset((*_CHANGEABLE, "origin_id")))
     if values.get("person_id") is None and values.get("organization_id") is None:
         raise InvalidError("a lead needs person_id or organization_id")
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not _UNSET}
 
 
 def read_changes(body: Mapping[str, Any], lead: Lead, book: Book) -> Lead:
-    """The values that a PATCH gives, checked against the lead as it is; custom keys to unset are null."""
+    """The values that a PATCH gives, checked against the lead as it is, for :func:`changed_lead`."""
     values = _read_values(body, lead, book, frozenset((*_CHANGEABLE, "is_archived")))
     if values.get("label_ids") == [] and book.settings["empty_label_ids"] == "ignored":
         del values["label_ids"]
@@ -171,7 +173,7 @@ def read_changes(body: Mapping[str, Any], lead: Lead, book: Book) -> Lead:
 
 def changed_lead(lead: Lead, values: Lead, now_ms: int, settings: Settings) -> Lead:
     """The lead after a PATCH, its ``update_time`` and ``archive_time`` moved as the settings say."""
-    after = {name: value for name, value in {**lead, **values}.items() if value is not None or not is_custom_key(name)}
+    after = {name: value for name, value in {**lead, **values}.items() if value is not _UNSET}
     archiving = after["is_archived"] != lead["is_archived"]
     if archiving:
         after["archive_time"] = _archive_time(now_ms, settings["archive_time_form"]) if after["is_archived"] else None
@@ -223,7 +225,7 @@ def _read_custom(field: Mapping[str, Any], body: Mapping[str, Any], lead: Lead, 
     )
     if book.settings["stored_values"] == "normalised":
         value = normalised(field, value)
-    return {**dict.fromkeys(keys), **value}
+    return {**dict.fromkeys(keys, _UNSET), **value}
 
 
 def _title(value: object, book: Book) -> str:

@@ -40,6 +40,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
         "add_time",
         "update_time",
     ),
+    "deleted_leads": (),
     "deals": (
         "owner_id",
         "visible_to",
@@ -164,6 +165,7 @@ class State:
         self.persons = tables["persons"]
         self.organizations = tables["organizations"]
         self.leads = tables["leads"]
+        self.deleted_leads = tables["deleted_leads"]
         self.deals = tables["deals"]
         self.notes = tables["notes"]
         self.conversions = tables["conversions"]

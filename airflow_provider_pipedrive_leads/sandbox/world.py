@@ -112,6 +112,7 @@ class World:
     def remove_lead(self, lead: dict[str, Any], user: int) -> None:
         """Forget a lead, let search see it later, tell the webhooks."""
         self.state.leads.remove(lead["id"])
+        self.state.deleted_leads.add({"id": lead["id"]})
         self.reindex_later("lead", lead["id"])
         self._announce("delete", lead, None, user)
 

@@ -126,6 +126,9 @@ def update_lead(call: Call) -> Reply:
 
 def delete_lead(call: Call) -> Reply:
     """The lead is gone from both lists."""
+    deleted = call.world.state.deleted_leads.raw(call.params["id"].lower()) is not None
+    if deleted and call.world.choices["second_delete"] == "410":
+        raise ApiError(410, "Lead is gone", "Object was deleted.")
     lead = _lead(call)
     call.world.remove_lead(lead, call.caller.member.id)
     return data_reply({"id": lead["id"]})
