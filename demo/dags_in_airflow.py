@@ -1,4 +1,4 @@
-"""Runs the example DAGs in the Airflow of this process's environment; says how far it is on file descriptor ``argv[1]``.
+"""Runs the example DAGs in the Airflow of this environment; tells on file descriptor ``argv[1]`` how far it is.
 
 A line is a JSON object: ``{"task": …}`` when a task has ended well, at last ``{"results": {…}}``.
 """

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.terminal_theme import SVG_EXPORT_THEME
@@ -81,7 +82,10 @@ def run() -> None:
 
 
 def _airflow_database(environment: dict[str, str]) -> None:
-    with LOG.open("wb") as log, process(BIN / "airflow", "db", "migrate", env=environment, stdout=log, stderr=log) as made:
+    with (
+        LOG.open("wb") as log,
+        process(BIN / "airflow", "db", "migrate", env=environment, stdout=log, stderr=log) as made,
+    ):
         if made.wait() != 0:
             raise DemoError("Airflow could not make its database.")
 
@@ -137,7 +141,7 @@ def _preview(file: Path, lead_id: str) -> Table:
         rows = [_previewed(row) for row in csv.DictReader(opened)]
     new = [row for row in rows if row[0] == lead_id]
     full = [row for row in rows if all(row) and row[0] != lead_id]
-    table = Table(title=f"Five of the rows in {_shown(file)}", title_justify="left", title_style="")
+    table = Table(box=SIMPLE_HEAD, title=f"Five of the rows in {_shown(file)}", title_justify="left", title_style="")
     for column in ("title", "labels", "value", "company size"):
         table.add_column(column, justify="right" if column == "value" else "left", no_wrap=True)
     for row in [*new, *full][:5]:

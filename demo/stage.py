@@ -52,7 +52,9 @@ def empty_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def process(*command: str | Path, env: dict[str, str] | None = None, **options: object) -> Iterator[subprocess.Popen[str]]:
+def process(
+    *command: str | Path, env: dict[str, str] | None = None, **options: object
+) -> Iterator[subprocess.Popen[str]]:
     """Run a command in a process group of its own; on leaving, nothing of that group is left."""
     running = subprocess.Popen(
         [str(part) for part in command], env=env, cwd=ROOT, start_new_session=True, text=True, **options

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from demo.stage import BIN, ROOT, DemoError, airflow_environment, empty_folder, end_like_ctrl_c, local_pipedrive, process
+from demo.stage import (
+    BIN,
+    ROOT,
+    DemoError,
+    airflow_environment,
+    empty_folder,
+    end_like_ctrl_c,
+    local_pipedrive,
+    process,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -39,9 +39,10 @@ with DAG(
 ) as dag:
     # A lead hangs on a person or an organization. With person={...} the person with that e-mail is found, or created.
     # Custom fields go by the name that people see in Pipedrive, and options by their label.
+    # Every text is a template: run_after is there in every run, also in one started by hand.
     create_lead = PipedriveCreateLeadOperator(
         task_id="create_lead",
-        title="Website inquiry {{ ds_nodash }}",
+        title="Website inquiry of {{ dag_run.run_after | ds }}",
         person={"name": "Robin Example", "email": "robin@example.com"},
         fields={"Company size": "11-50"},
     )
@@ -52,7 +53,7 @@ with DAG(
         lead_id=create_lead.output,
         fields={
             "value": {"amount": 3000, "currency": "EUR"},
-            "expected_close_date": "{{ macros.ds_add(ds, 30) }}",
+            "expected_close_date": "{{ macros.ds_add(dag_run.run_after | ds, 30) }}",
             "Lead score": 87,
         },
         add_labels=["Hot"],

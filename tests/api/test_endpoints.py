@@ -21,7 +21,8 @@ def test_only_a_post_is_not_repeatable():
 
 
 @pytest.mark.parametrize(
-    "lead_id", ["", "abc", "../users/me", f"{LEAD_ID}/..", f"{LEAD_ID}?x=1", "4d1b0a50", 42, None, True, f"{LEAD_ID}\n5"]
+    "lead_id",
+    ["", "abc", "../users/me", f"{LEAD_ID}/..", f"{LEAD_ID}?x=1", "4d1b0a50", 42, None, True, f"{LEAD_ID}\n5"],
 )
 def test_a_lead_id_is_a_uuid_before_it_enters_a_path(lead_id):
     with pytest.raises(PipedriveValidationError, match="lead_id"):
@@ -61,7 +62,9 @@ def test_every_call_knows_its_cost(method, path, cost):
     assert free_call(method, path).cost == cost
 
 
-@pytest.mark.parametrize("path", ["leads", "//example.com/v1", "/v1/leads?x=1", "/v1/../x", "https://x/v1/leads", "/v1/", "/v3/x"])
+@pytest.mark.parametrize(
+    "path", ["leads", "//example.com/v1", "/v1/leads?x=1", "/v1/../x", "https://x/v1/leads", "/v1/", "/v3/x"]
+)
 def test_a_free_path_stays_inside_the_api(path):
     with pytest.raises(PipedriveValidationError, match="path"):
         free_call("GET", path)

@@ -94,7 +94,9 @@ def test_errors_travel_between_processes():
     assert (str(again), again.retry_after, again.status, again.path) == ("slow", 9.0, 429, "/v1/leads")
 
 
-@pytest.mark.parametrize("body", [b"", b'{"success":true,"data":[{"id"', b"<html>", b"[]", b"\xff", b'{"success":false}'])
+@pytest.mark.parametrize(
+    "body", [b"", b'{"success":true,"data":[{"id"', b"<html>", b"[]", b"\xff", b'{"success":false}']
+)
 def test_a_success_that_is_no_envelope_is_an_error_in_doubt(body):
     with pytest.raises(PipedriveServerError) as raised:
         reply_from(CALL, 200, {}, body)

@@ -102,7 +102,9 @@ def test_search_finds_leads_persons_and_organizations(sandbox, client, person_id
     client.add_organization("Zeppelin Works")
     client.add_person("Ada Zeppelin", emails=[{"value": "ada@zeppelin.example", "primary": True, "label": "work"}])
     assert [hit["title"] for hit in client.search_leads("Zeppelin", fields="title")] == ["Zeppelin hangar"]
-    assert [hit["name"] for hit in client.search_organizations("Zeppelin Works", exact_match=True)] == ["Zeppelin Works"]
+    assert [hit["name"] for hit in client.search_organizations("Zeppelin Works", exact_match=True)] == [
+        "Zeppelin Works"
+    ]
     assert [hit["name"] for hit in client.search_persons("ada@zeppelin.example", fields="email")] == ["Ada Zeppelin"]
     with pytest.raises(PipedriveValidationError, match="term"):
         next(client.search_leads("Z"))

@@ -78,7 +78,9 @@ def test_errors_are_typed_and_name_the_connection(sandbox, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({**sandbox.connection, "password": "f" * 40}))
     with pytest.raises(PipedriveAuthError, match="connection 'crm'"):
         list(PipedriveLeadsHook("crm").get_leads())
-    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({"conn_type": "pipedrive", "password": "x", "extra": "{}", "host": "a b"}))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_CRM", json.dumps({"conn_type": "pipedrive", "password": "x", "extra": "{}", "host": "a b"})
+    )
     with pytest.raises(PipedriveConfigError, match="Company domain"):
         PipedriveLeadsHook("crm").get_lead_sources()
 

@@ -142,7 +142,9 @@ def test_bad_input_fails_the_task_and_writes_nothing(run_dag, sandbox, client, p
     sandbox.control.reset_counters()
     with DAG("bad", schedule=None) as dag:
         PipedriveCreateLeadOperator(task_id="no_contact", title="x")
-        PipedriveCreateLeadOperator(task_id="half_a_value", title="x", person_id=person_id, fields={"value": {"amount": 1}})
+        PipedriveCreateLeadOperator(
+            task_id="half_a_value", title="x", person_id=person_id, fields={"value": {"amount": 1}}
+        )
         PipedriveUpdateLeadOperator(task_id="no_uuid", lead_id="17", fields={"title": "x"})
         PipedriveUpdateLeadOperator(task_id="unknown", lead_id=UNKNOWN_LEAD, fields={"title": "x"})
         PipedriveLeadSensor(task_id="unknown_wait", lead_id=UNKNOWN_LEAD, poke_interval=60, timeout=600)

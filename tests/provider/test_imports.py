@@ -6,7 +6,6 @@ import ast
 import json
 import subprocess
 import sys
-
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,9 @@ print(json.dumps([milliseconds, sorted(set(sys.modules) - before)]))
 
 
 def measure(module):
-    found = subprocess.run([sys.executable, "-c", MEASURE.format(module=module)], check=True, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURE.format(module=module)], check=True, capture_output=True, text=True
+    )
     return json.loads(found.stdout.splitlines()[-1])
 
 
@@ -40,7 +41,9 @@ def test_importing_is_cheap(module):
     runs = [measure(module) for _ in range(3)]
     assert min(milliseconds for milliseconds, _ in runs) < LONGEST_MILLISECONDS
     loaded = runs[0][1]
-    assert not [name for name in loaded if name.split(".")[0] in ("requests", "starlette", "uvicorn", "pyarrow", "pandas")]
+    assert not [
+        name for name in loaded if name.split(".")[0] in ("requests", "starlette", "uvicorn", "pyarrow", "pandas")
+    ]
     assert "airflow_provider_pipedrive_leads.client" not in loaded
 
 
