@@ -34,9 +34,7 @@ def find_or_create_person(api: LeadsApi, person: Mapping[str, object]) -> int:
     if found is not None:
         return found
     if "name" not in wanted:
-        raise PipedriveValidationError(
-            f"person: nobody has {by} {wanted[by]!r}, and a name is needed to create a person."
-        )
+        raise PipedriveValidationError(f"person: nobody has this {by}, and a name is needed to create a person.")
     contact = {
         f"{key}s": [{"value": wanted[key], "primary": True, "label": "work"}]
         for key in ("email", "phone")

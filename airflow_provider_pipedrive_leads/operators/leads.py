@@ -199,7 +199,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         exported = export_leads(hook, self._selection(), self._place(), columns=self.columns)
         used = hook.usage
-        facts = {
+        facts: dict[str, Any] = {
             "path": str(self.path),
             "files": [str(self.path)],
             "rows": exported.rows,
