@@ -263,8 +263,8 @@ def _value(value: object, book: Book) -> Lead | None:
     amount, currency = read_number(value["amount"], "value.amount"), value["currency"]
     if not isinstance(currency, str) or not re.fullmatch(r"[A-Z]{3}", currency):
         raise InvalidError("value.currency must be a three-letter currency code")
-    places = 2 if book.settings["stored_values"] == "normalised" else 15
-    return {"amount": rounded(amount, places), "currency": currency}
+    normalise = book.settings["stored_values"] == "normalised"
+    return {"amount": rounded(amount, 2) if normalise else amount, "currency": currency}
 
 
 def _visible_to(value: object, _: Book) -> str:

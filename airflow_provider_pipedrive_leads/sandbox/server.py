@@ -171,7 +171,7 @@ class Sandbox:
         self.control = SandboxControl(self.url)
         config = uvicorn.Config(
             Application(self.world),
-            log_level="error",
+            log_level="critical",
             access_log=False,
             lifespan="on",
             server_header=False,

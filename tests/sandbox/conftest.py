@@ -65,7 +65,7 @@ def start() -> Iterator[Callable[..., Api]]:
             return Api(sandbox, {"x-api-token": sandbox.token})
 
         yield begin
-    
+
 
 @pytest.fixture
 def api(start: Callable[..., Api]) -> Api:

@@ -220,9 +220,7 @@ def day_zone(api: Any, _: Any) -> object:
 def test_both_settings_show(start: Any, as_app: Any, name: str) -> None:
     function, likely, contrary = PROBES[name]
     choice = CHOICES[name]
-    shown = [
-        function(start(leads=3, choices={name: value}), as_app) for value in (choice.likely, choice.contrary)
-    ]
+    shown = [function(start(leads=3, choices={name: value}), as_app) for value in (choice.likely, choice.contrary)]
     assert shown == [likely, contrary]
 
 

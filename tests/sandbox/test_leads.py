@@ -225,7 +225,11 @@ def test_an_origin_id_is_set_once(api: Any) -> None:
 def test_labels_can_be_made_changed_and_removed_everywhere(api: Any) -> None:
     """4, A."""
     labels = api.data("/v1/leadLabels")
-    assert {(label["name"], label["color"]) for label in labels} == {("Hot", "red"), ("Cold", "blue"), ("Warm", "yellow")}
+    assert {(label["name"], label["color"]) for label in labels} == {
+        ("Hot", "red"),
+        ("Cold", "blue"),
+        ("Warm", "yellow"),
+    }
     new = api.post("/v1/leadLabels", name="Big", color="purple").json()["data"]
     lead = api.new_lead(label_ids=[new["id"]])
     api.control.advance(1)
