@@ -1,0 +1,139 @@
+"""The clock, the counters, the list of requests, seeding: the sandbox under control."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock
+from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
+
+
+def test_the_clock_stands_moves_and_runs(api: Any) -> None:
+    control = api.control
+    assert control.now() == "2026-06-01T12:00:00.000Z"
+    control.advance(0.25)
+    assert control.now() == "2026-06-01T12:00:00.250Z"
+    control.freeze("2026-07-01T00:00:00+02:00")
+    assert control.now() == "2026-06-30T22:00:00.000Z"
+    control.unfreeze()
+    assert control.now() >= "2026-06-30T22:00:00.000Z"
+    control.advance(3600)
+    control.freeze()
+    assert control.now() >= "2026-06-30T23:00:00.000Z"
+    assert control.now() == control.now()
+
+
+def test_late_work_takes_place_at_its_own_time_and_in_order() -> None:
+    clock = Clock()
+    clock.freeze(1000.0)
+    agenda = Agenda(clock)
+    done: list[tuple[str, float]] = []
+    agenda.add(20, lambda: done.append(("late", agenda.now())))
+    agenda.add(10, lambda: agenda.add(5, lambda: done.append(("nested", agenda.now()))))
+    agenda.run_due()
+    assert done == []
+    clock.advance(100)
+    agenda.run_due()
+    assert done == [("nested", 1015.0), ("late", 1020.0)]
+    assert agenda.now() == 1100.0
+
+
+def test_counters_per_route(api: Any) -> None:
+    lead = api.new_lead()
+    api.control.reset_counters()
+    api.get("/v1/leads")
+    api.get(f"/v1/leads/{lead['id']}")
+    api.get(f"/api/v1/leads/{lead['id']}")
+    api.get("/v1/nothing")
+    counters = api.control.counters()
+    assert (counters["calls"], counters["tokens"], counters["rejected"]) == (4, 24, 0)
+    assert counters["routes"] == {
+        "GET /v1/leads": {"calls": 1, "tokens": 20},
+        "GET /v1/leads/{id}": {"calls": 2, "tokens": 4},
+        "(unknown route)": {"calls": 1, "tokens": 0},
+    }
+
+
+def test_peak_concurrency(api: Any) -> None:
+    api.control.reset_counters()
+    api.control.set_delay("reply", 0.2)
+    threads = [threading.Thread(target=api.get, args=("/v1/users/me",)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert api.control.counters()["peak_concurrency"] == 5
+
+
+def test_requests_are_listed_without_secrets(api: Any, as_app: Any) -> None:
+    api.control.reset_counters()
+    api.get("/v1/leads", limit=2, api_token="very-secret")
+    api.post("/v1/leads", title="Shown", person_id=1)
+    hook = {"subscription_url": "http://127.0.0.1:9/", "event_action": "*", "event_object": "lead", "name": "x"}
+    api.post("/v1/webhooks", **hook, http_auth_user="me", http_auth_password="very-secret")
+    as_app(api, "base").get("/v1/users/me")
+    listed = api.control.requests()
+    assert "secret" not in str(listed)
+    assert api.sandbox.token not in str(listed)
+    assert [(one["method"], one["path"], one["status"], one["auth"]) for one in listed] == [
+        ("GET", "/v1/leads", 200, "api_token"),
+        ("POST", "/v1/leads", 201, "api_token"),
+        ("POST", "/v1/webhooks", 201, "api_token"),
+        ("POST", "/oauth/token", 200, "open"),
+        ("GET", "/v1/users/me", 200, "oauth"),
+    ]
+    assert listed[0]["query"] == {"limit": "2", "api_token": "***"}
+    assert listed[1]["json"] == {"title": "Shown", "person_id": 1}
+
+
+def test_more_leads_can_be_seeded_where_and_when_wanted(api: Any) -> None:
+    api.control.leads(25, until="2026-06-01T12:00:00Z", spread=60, archived=0)
+    fresh = api.data("/v1/leads", updated_since="2026-06-01T11:59:00Z", limit=500)
+    assert len(fresh) == 25
+    assert api.control.lead_count() == 65
+    assert len({lead["id"] for lead in api.data("/v1/leads", limit=500)}) == api.control.lead_count(archived=False)
+    with pytest.raises(ValueError, match="count"):
+        api.control.leads(-1)
+
+
+def test_an_overview_for_people(api: Any) -> None:
+    api.get("/v1/users/me")
+    overview = api.control.overview()
+    assert overview["leads"]["active"] + overview["leads"]["archived"] == 40
+    assert overview["budget"]["limit"] - overview["budget"]["remaining"] == 2
+    assert {label["name"] for label in overview["labels"]} == {"Hot", "Cold", "Warm"}
+    assert overview["newest_leads"][0]["organization_name"]
+    assert overview["requests"][-1]["path"] == "/v1/users/me"
+    page = requests.get(api.sandbox.url + "/", timeout=5)
+    assert page.headers["content-type"].startswith("text/html")
+
+
+def test_orders_that_make_no_sense_are_refused_in_words(api: Any) -> None:
+    control = api.control
+    for order in (
+        lambda: control.freeze("yesterday"),
+        lambda: control.set_delay("nothing", 1),
+        lambda: control.next_conversion("perhaps"),
+        lambda: control.token_for(5),
+        lambda: control.oauth_grant(user_id=5),
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - the words differ
+            order()
+    assert requests.get(api.sandbox.url + "/__sandbox__/nothing", timeout=5).status_code == 404
+
+
+def test_importing_the_package_or_the_control_client_brings_no_server() -> None:
+    heavy = "starlette", "uvicorn", "msgspec", "pendulum", "airflow.models", "requests"
+    code = (
+        "import sys, airflow_provider_pipedrive_leads.sandbox, airflow_provider_pipedrive_leads.sandbox.control;"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+    assert SandboxControl("http://127.0.0.1:1")
