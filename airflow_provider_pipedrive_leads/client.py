@@ -6,7 +6,6 @@ replies into values or typed errors. It needs no Airflow.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import threading
@@ -17,7 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 import requests  # noqa: TID253 - this module is itself imported only when the first call is made
 
+from airflow_provider_pipedrive_leads.api.connection import ApiToken
 from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveAuthError,
     PipedriveConnectionError,
     PipedriveDailyBudgetError,
     PipedriveError,
@@ -26,16 +27,19 @@ from airflow_provider_pipedrive_leads.api.errors import (
     error_from_reply,
     number,
 )
+from airflow_provider_pipedrive_leads.api.oauth import fingerprint
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.api.pacing import SEARCHES_ALLOWED, BurstWindow
 from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from
 from airflow_provider_pipedrive_leads.api.retries import seconds_before_repeat
+from airflow_provider_pipedrive_leads.login import login_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.login import TokenStore
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +86,20 @@ _paces_lock = threading.Lock()
 
 
 def _shared_pace(settings: ConnectionSettings) -> _Pace:
-    text = f"{settings.base_url} {settings.api_token.reveal}"
-    account = hashlib.sha256(text.encode()).hexdigest()
+    login = settings.login
+    secret = login.token if isinstance(login, ApiToken) else login.refresh_token
     with _paces_lock:
-        return _paces.setdefault(account, _Pace())
+        return _paces.setdefault(f"{settings.base_url} {fingerprint(secret)}", _Pace())
 
 
 class _TokenHeader(requests.auth.AuthBase):
-    """Sets the token as a header; being an auth object, it also keeps ``.netrc`` out."""
+    """Sets the header with the token; being an auth object, it also keeps ``.netrc`` out."""
 
-    def __init__(self, token: Secret) -> None:
-        self._token = token
+    def __init__(self, header: Mapping[str, str]) -> None:
+        self._header = header
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["x-api-token"] = self._token.reveal
+        request.headers.update(self._header)
         return request
 
 
@@ -103,6 +107,7 @@ class PipedriveClient(LeadsApi):
     """The leads API of one company. Safe to use from many threads.
 
     :param settings: from :func:`api.connection.read_connection`.
+    :param token_store: where OAuth tokens are kept; default: in memory.
     :param clock: seconds that only grow.
     :param sleep: waits so many seconds.
     :param chance: a random number in [0, 1), for jitter.
@@ -112,6 +117,7 @@ class PipedriveClient(LeadsApi):
         self,
         settings: ConnectionSettings,
         *,
+        token_store: TokenStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
@@ -124,11 +130,11 @@ class PipedriveClient(LeadsApi):
         self._usage_lock = threading.Lock()
         self._pace = _shared_pace(settings)
         self._session = requests.Session()
-        self._session.auth = _TokenHeader(settings.api_token)
         self._session.headers["User-Agent"] = USER_AGENT
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        self._login = login_for(settings, self._session, token_store)
 
     def close(self) -> None:
         """Give the sockets back."""
@@ -141,31 +147,39 @@ class PipedriveClient(LeadsApi):
         """
         started = self._clock()
         repeats = 0
-        doubted = False
+        doubted = renewed = False
+        header: Mapping[str, str] = {}
         while True:
             try:
-                return self._send_once(call, repeat=repeats > 0)
+                server, header = self._login.sign()
+                return self._send_once(call, server, header, repeat=repeats > 0)
             except PipedriveNotFoundError:
                 if call.method == "DELETE" and doubted:  # the first try had deleted it
                     return Reply(200, {}, {"success": True, "data": None})
                 raise
-            except PipedriveError as error:
-                wait = seconds_before_repeat(
-                    call, error, repeats=repeats, elapsed=self._clock() - started, chance=self._chance()
-                )
-                if wait is None:
+            except PipedriveAuthError as error:
+                refused = error.status == requests.codes.unauthorized and bool(header)
+                if renewed or not refused or not self._login.renew(header):
                     raise
-                log.info("%s Sending it again in %.1f s.", error, wait)
+                renewed = True
+                wait = 0.0
+            except PipedriveError as error:
+                elapsed = self._clock() - started
+                delay = seconds_before_repeat(call, error, repeats=repeats, elapsed=elapsed, chance=self._chance())
+                if delay is None:
+                    raise
+                log.info("%s Sending it again in %.1f s.", error, delay)
                 doubted = doubted or error.in_doubt
+                wait = delay
             repeats += 1
             self._sleep(wait)
 
-    def _send_once(self, call: Call, *, repeat: bool) -> Reply:
+    def _send_once(self, call: Call, server: str, header: Mapping[str, str], *, repeat: bool) -> Reply:
         self._check_reserve(call)
         self._take_places(call)
         headers: Mapping[str, str] = {}
         try:
-            status, headers, body = self._exchange(call)
+            status, headers, body = self._exchange(call, server, header)
         finally:
             self._give_places_back(call, headers)
         self._count(call, headers, repeat=repeat, rate_limited=status == requests.codes.too_many_requests)
@@ -178,14 +192,15 @@ class PipedriveClient(LeadsApi):
             raise error
         return reply_from(call, status, headers, body)
 
-    def _exchange(self, call: Call) -> tuple[int, Mapping[str, str], bytes]:
+    def _exchange(self, call: Call, server: str, header: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         try:
             with self._session.request(
                 call.method,
-                self.settings.base_url + call.path,
+                server + call.path,
                 params=dict(call.query),
                 data=None if call.body is None else msgspec.json.encode(call.body),
                 headers={"Content-Type": "application/json"} if call.body is not None else None,
+                auth=_TokenHeader(header),
                 timeout=self.settings.timeout,
                 allow_redirects=False,
                 stream=True,
@@ -194,7 +209,7 @@ class PipedriveClient(LeadsApi):
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return response.status_code, headers, body
         except requests.RequestException as problem:
-            raise self._no_reply(call, problem) from None
+            raise self._no_reply(call, server, problem) from None
 
     def _read_body(self, call: Call, response: requests.Response) -> bytes:
         parts, size = [], 0
@@ -212,8 +227,8 @@ class PipedriveClient(LeadsApi):
                 )
         return b"".join(parts)
 
-    def _no_reply(self, call: Call, problem: requests.RequestException) -> PipedriveConnectionError:
-        host = urlsplit(self.settings.base_url).netloc
+    def _no_reply(self, call: Call, server: str, problem: requests.RequestException) -> PipedriveConnectionError:
+        host = urlsplit(server).netloc
         never_sent = isinstance(problem, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError) or (
             _is_new_connection_error(problem)
         )

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 
 SHARED_HOST = "https://api.pipedrive.com"
 LONGEST_TIMEOUT = 600.0
-EXTRA_NAMES = ("client_id", "client_secret", "refresh_token", "timeout", "daily_token_reserve", "base_url")
-OAUTH_NAMES = EXTRA_NAMES[:3]
+OAUTH_HOST = "https://oauth.pipedrive.com"
+OAUTH_LABELS = {
+    "client_id": "OAuth client id",
+    "client_secret": "OAuth client secret",
+    "refresh_token": "OAuth refresh token",
+}
+EXTRA_NAMES = (*OAUTH_LABELS, "timeout", "daily_token_reserve", "base_url")
+API_TOKEN_FIELD = "'API token' (Password)"  # noqa: S105 - the name of a field
+BASE_URL_FIELD = "'Base URL' (base_url)"
+HOST_FIELD = "'Company domain' (Host)"
 
 
 class Secret(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -33,12 +41,30 @@ class Secret(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         return "Secret(***)"
 
 
+class ApiToken(msgspec.Struct, frozen=True):
+    """The login by a user's personal API token."""
+
+    token: Secret
+
+
+class OAuthApp(msgspec.Struct, frozen=True):
+    """The login by an OAuth 2 app that a user installed.
+
+    :param refresh_token: the one in the connection; access tokens are fetched with it.
+    :param token_url: where they are fetched.
+    """
+
+    client_id: str
+    client_secret: Secret
+    refresh_token: Secret
+    token_url: str
+
+
 class ConnectionSettings(msgspec.Struct, frozen=True):
     """All that a client must know to reach one Pipedrive company.
 
     :param name: how to call the connection in an error, for example ``connection 'pipedrive_default'``.
     :param base_url: scheme, host and port; no path.
-    :param api_token: the personal API token.
     :param timeout: seconds until a silent server is given up.
     :param daily_token_reserve: API tokens of the company's day that must stay untouched.
     :param unknown_extras: names in the connection's extra that mean nothing here.
@@ -46,7 +72,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
     name: str
     base_url: str
-    api_token: Secret
+    login: ApiToken | OAuthApp
     timeout: float = 30.0
     daily_token_reserve: int = 0
     unknown_extras: tuple[str, ...] = ()
@@ -69,7 +95,7 @@ def read_connection(
     return ConnectionSettings(
         name=name,
         base_url=_base_url(name, host, port, values.get("base_url")),
-        api_token=_api_token(name, login, password, values),
+        login=_login(name, login, password, values),
         timeout=_timeout(name, values.get("timeout", 30)),
         daily_token_reserve=_reserve(name, values.get("daily_token_reserve", 0)),
         unknown_extras=tuple(sorted(set(values) - set(EXTRA_NAMES))),
@@ -80,36 +106,48 @@ def _fail(name: str, field: str, words: str) -> PipedriveConfigError:
     return PipedriveConfigError(f"{name[0].upper()}{name[1:]}, field {field}: {words}")
 
 
-def _api_token(name: str, login: str | None, password: str | None, values: Mapping[str, object]) -> Secret:
-    oauth = [key for key in OAUTH_NAMES if key in values]
-    if oauth:
-        raise _fail(
-            name,
-            f"'{oauth[0]}'",
-            "OAuth is not supported by this version. Clear client_id, client_secret and refresh_token,"
-            " and put a personal API token into 'API token' (Password).",
-        )
+def _login(name: str, login: str | None, password: str | None, values: Mapping[str, object]) -> ApiToken | OAuthApp:
     token = (password or "").strip()
-    if not token and login:
+    if login and login.strip():
         raise _fail(name, "'Login'", "must be empty; the API token belongs into 'API token' (Password).")
+    if any(key in values for key in OAUTH_LABELS):
+        return _oauth_app(name, token, values)
     if not token:
-        raise _fail(
-            name,
-            "'API token' (Password)",
-            "is empty. Pipedrive shows the token under Personal preferences > API.",
+        words = (
+            "is empty. Pipedrive shows the token under Personal preferences > API; for OAuth fill in the OAuth fields."
         )
-    if not re.fullmatch(r"[!-~]+", token):
-        raise _fail(name, "'API token' (Password)", "holds spaces or characters that no token has. Copy it again.")
-    return Secret(token)
+        raise _fail(name, API_TOKEN_FIELD, words)
+    return ApiToken(_secret(name, API_TOKEN_FIELD, token))
+
+
+def _oauth_app(name: str, api_token: str, values: Mapping[str, object]) -> OAuthApp:
+    if api_token:
+        words = "is filled in, and so are OAuth fields. Clear one of the two logins."
+        raise _fail(name, API_TOKEN_FIELD, words)
+    for key, label in OAUTH_LABELS.items():
+        if key not in values:
+            raise _fail(name, f"'{label}' ({key})", "is empty; OAuth needs client id, client secret and refresh token.")
+    client_id, client_secret, refresh_token = (
+        _secret(name, f"'{label}' ({key})", str(values[key]).strip()) for key, label in OAUTH_LABELS.items()
+    )
+    base_url = values.get("base_url")
+    host = OAUTH_HOST if base_url is None else _checked_url(name, BASE_URL_FIELD, str(base_url).strip())
+    return OAuthApp(client_id.reveal, client_secret, refresh_token, f"{host}/oauth/token")
+
+
+def _secret(name: str, field: str, text: str) -> Secret:
+    if not re.fullmatch(r"[!-~]+", text):
+        raise _fail(name, field, "holds spaces or characters that cannot be part of it. Copy it again.")
+    return Secret(text)
 
 
 def _base_url(name: str, host: str | None, port: int | None, base_url: object) -> str:
     if base_url is not None:
-        return _checked_url(name, "'Base URL' (base_url)", str(base_url).strip())
+        return _checked_url(name, BASE_URL_FIELD, str(base_url).strip())
     text = (host or "").strip()
     if "://" in text:
         with_port = f"{text}:{port}" if port and urlsplit(text).port is None else text
-        url = _checked_url(name, "'Company domain' (Host)", with_port)
+        url = _checked_url(name, HOST_FIELD, with_port)
         if is_loopback(urlsplit(url).hostname or "") or _is_pipedrive(urlsplit(url).hostname or ""):
             return url
         text = urlsplit(url).hostname or ""
@@ -120,7 +158,7 @@ def _base_url(name: str, host: str | None, port: int | None, base_url: object) -
         return f"https://{company}.pipedrive.com"
     raise _fail(
         name,
-        "'Company domain' (Host)",
+        HOST_FIELD,
         f"{text[:80]!r} is no company domain. Write acme or acme.pipedrive.com, leave it empty for the shared API host,"
         " or name another server in 'Base URL'.",
     )

@@ -38,7 +38,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
     def get_conn(self) -> PipedriveClient:
         """Give the client behind the hook; made at the first call."""
         if self._client is None:
-            from airflow_provider_pipedrive_leads.client import PipedriveClient  # noqa: PLC0415 - loads requests
+            from airflow_provider_pipedrive_leads.client import PipedriveClient
 
             self._client = PipedriveClient(self._settings())
         return self._client
@@ -70,7 +70,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         )
 
     def _settings(self) -> ConnectionSettings:
-        from airflow_provider_pipedrive_leads.api.connection import read_connection  # noqa: PLC0415 - only when needed
+        from airflow_provider_pipedrive_leads.api.connection import read_connection
 
         name = f"connection '{self.pipedrive_conn_id}'"
         connection = self.get_connection(self.pipedrive_conn_id)

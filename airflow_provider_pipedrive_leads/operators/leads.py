@@ -1,4 +1,7 @@
-"""Operators: create, update and export leads."""
+"""Operators: create, update and export leads.
+
+What an operator does is imported when it does it: DAG files are parsed far more often than tasks run.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
-from airflow_provider_pipedrive_leads.files.publishing import no_filesystem
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-from airflow_provider_pipedrive_leads.leads.export import export_leads
-from airflow_provider_pipedrive_leads.leads.reading import Selection
-from airflow_provider_pipedrive_leads.leads.writing import create_lead, update_lead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_pipedrive_leads.leads.reading import Selection
 
 
 class PipedriveCreateLeadOperator(BaseOperator):
@@ -75,6 +76,8 @@ class PipedriveCreateLeadOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:  # noqa: ARG002
         """Check everything that can be checked, find or create the contact, create the lead."""
+        from airflow_provider_pipedrive_leads.leads.writing import create_lead
+
         lead = create_lead(
             PipedriveLeadsHook(self.pipedrive_conn_id),
             title=self.title,
@@ -125,6 +128,8 @@ class PipedriveUpdateLeadOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:  # noqa: ARG002
         """Send what changes."""
+        from airflow_provider_pipedrive_leads.leads.writing import update_lead
+
         update_lead(
             PipedriveLeadsHook(self.pipedrive_conn_id),
             self.lead_id,
@@ -195,6 +200,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read page after page, write row after row, publish at the end."""
+        from airflow_provider_pipedrive_leads.leads.export import export_leads
+
         started = time.monotonic()
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         exported = export_leads(hook, self._selection(), self._place(), columns=self.columns)
@@ -215,6 +222,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
         return facts
 
     def _selection(self) -> Selection:
+        from airflow_provider_pipedrive_leads.leads.reading import Selection
+
         return Selection(
             owner_id=self.owner_id,
             person_id=self.person_id,
@@ -225,7 +234,9 @@ class PipedriveExportLeadsOperator(BaseOperator):
         )
 
     def _place(self) -> ObjectStoragePath:
-        from airflow.sdk import ObjectStoragePath  # noqa: PLC0415 - loads fsspec
+        from airflow.sdk import ObjectStoragePath
+
+        from airflow_provider_pipedrive_leads.files.publishing import no_filesystem
 
         try:
             return ObjectStoragePath(self.path)

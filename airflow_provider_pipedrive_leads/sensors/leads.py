@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_pipedrive_leads.api.fields import differing
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ class PipedriveLeadSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
         """Fetch the lead and compare."""
+        from airflow_provider_pipedrive_leads.api.fields import differing
+
         if self._hook is None:
             self._hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         wanted = self._hook.wire_fields(self.expected or {})

@@ -73,7 +73,9 @@ def test_base_url_wins_over_host():
         ({"extra": {"timeout": "nan"}}, "'Timeout'"),
         ({"extra": {"daily_token_reserve": -5}}, "'Daily token reserve'"),
         ({"extra": {"daily_token_reserve": "1.5"}}, "'Daily token reserve'"),
-        ({"extra": {"client_id": "app"}}, "'client_id'"),
+        ({"extra": {"client_id": "app"}}, "'API token'"),
+        ({"password": None, "extra": {"client_id": "app"}}, "'OAuth client secret'"),
+        ({"password": None, "extra": {"client_id": "app", "client_secret": "s"}}, "'OAuth refresh token'"),
     ],
 )
 def test_what_cannot_work_names_its_field(parts, field):

@@ -228,7 +228,7 @@ def test_a_silent_server_is_given_up_in_time(sandbox):
 @pytest.fixture
 def with_rate_headers(sandbox):
     played = sandbox.control.choices()["rate_headers"]
-    sandbox.control.set_choice("rate_headers", "on")
+    sandbox.control.set_choice("rate_headers", "present")
     yield
     sandbox.control.set_choice("rate_headers", played)
 
@@ -273,11 +273,11 @@ def test_an_unreachable_host_says_so():
     assert client.usage.requests == 0
 
 
-class Redirecting(BaseHTTPRequestHandler):
-    seen: list[str] = []
+class Recording(BaseHTTPRequestHandler):
+    """Keeps the headers of every request, and answers with a redirect to another host name."""
 
     def do_GET(self):
-        Redirecting.seen.append(self.path)
+        self.server.seen.append((self.path, dict(self.headers)))
         self.send_response(302)
         self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")
         self.end_headers()
@@ -286,27 +286,34 @@ class Redirecting(BaseHTTPRequestHandler):
         """Be quiet."""
 
 
-def test_redirects_are_not_followed():
-    server = HTTPServer(("127.0.0.1", 0), Redirecting)
+@pytest.fixture
+def recorder():
+    server = HTTPServer(("127.0.0.1", 0), Recording)
+    server.seen = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        client = PipedriveClient(settings_for(f"http://127.0.0.1:{server.server_port}"))
-        with pytest.raises(PipedriveError, match="points to localhost"):
-            client.get_lead_sources()
-        assert Redirecting.seen == ["/v1/leadSources"]
-    finally:
-        server.shutdown()
-        server.server_close()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
-def test_netrc_is_not_read(sandbox, tmp_path, monkeypatch):
+def test_redirects_are_not_followed(recorder):
+    client = PipedriveClient(settings_for(f"http://127.0.0.1:{recorder.server_port}"))
+    with pytest.raises(PipedriveError, match="points to localhost"):
+        client.get_lead_sources()
+    assert [path for path, _ in recorder.seen] == ["/v1/leadSources"]
+
+
+def test_the_token_is_a_header_and_netrc_is_not_read(recorder, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password elses\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    client = PipedriveClient(settings_for(sandbox.url, sandbox.token))
-    assert client.get_current_user()
-    request = client._session.prepare_request(__import__("requests").Request("GET", sandbox.url))
-    assert "Authorization" not in request.headers
+    client = PipedriveClient(settings_for(f"http://127.0.0.1:{recorder.server_port}"))
+    with pytest.raises(PipedriveError):
+        list(client.get_leads())
+    ((path, headers),) = recorder.seen
+    assert headers["x-api-token"] == TOKEN
+    assert "Authorization" not in headers
+    assert TOKEN not in path
 
 
 def test_a_full_window_is_waited_out_and_no_429_comes(sandbox):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,15 +30,15 @@ print(json.dumps([milliseconds, sorted(set(sys.modules) - before)]))
 
 
 def measure(module):
-    found = subprocess.run(
-        [sys.executable, "-c", MEASURE.format(module=module)], check=True, capture_output=True, text=True
-    )
+    with_bytecode = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    code = MEASURE.format(module=module)
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=with_bytecode)
     return json.loads(found.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_importing_is_cheap(module):
-    """Best of three: a busy machine can only make it slower."""
+    """Best of three: the first run may compile, and a busy machine can only make it slower."""
     runs = [measure(module) for _ in range(3)]
     assert min(milliseconds for milliseconds, _ in runs) < LONGEST_MILLISECONDS
     loaded = runs[0][1]
@@ -62,10 +63,11 @@ def test_the_metadata_imports_nothing_but_the_standard_library():
 
 ALLOWED = {
     "api": {"api"},
-    "client": {"api", "client"},
+    "login": {"api", "login"},
+    "client": {"api", "login", "client"},
     "files": {"api", "files"},
     "leads": {"api", "leads", "files"},
-    "hooks": {"api", "client", "hooks"},
+    "hooks": {"api", "login", "client", "hooks"},
     "operators": {"api", "leads", "files", "hooks", "operators"},
     "sensors": {"api", "leads", "hooks", "sensors"},
     "sandbox": {"sandbox"},
@@ -91,4 +93,4 @@ def test_low_floors_know_nothing_of_high_ones(room):
             if top == "airflow":
                 assert room in ("hooks", "operators", "sensors"), f"{file} imports {module}"
             if top == "requests":
-                assert room == "client", f"{file} imports {module}"
+                assert room in ("client", "login"), f"{file} imports {module}"

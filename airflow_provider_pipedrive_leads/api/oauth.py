@@ -1,0 +1,133 @@
+"""OAuth 2 as values: the form that asks for tokens, the reply, when a token is too old, which host to believe.
+
+Facts: docs/pipedrive-api.md, "OAuth". The refresh token usually comes back unchanged; it lives 60 days from its last
+use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.connection import HOST_FIELD, SHARED_HOST, Secret
+from airflow_provider_pipedrive_leads.api.errors import (
+    Facts,
+    PipedriveAuthError,
+    PipedriveConfigError,
+    PipedriveError,
+    PipedriveServerError,
+    read_error_body,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, OAuthApp
+
+SAFETY_MARGIN = 60.0
+"""Seconds before its end at which an access token counts as expired."""
+AUTHORIZE_URL = "https://oauth.pipedrive.com/oauth/authorize"
+
+
+class OAuthTokens(msgspec.Struct, frozen=True):
+    """Tokens as they came, and what they came from.
+
+    :param expires_at: seconds since 1970 by this machine's clock.
+    :param api_domain: scheme and host for which they are good.
+    :param grant: fingerprint of the connection's refresh token that started the chain: another one there means that
+        somebody authorized again, and what was kept is out of date.
+    """
+
+    access_token: Secret
+    refresh_token: Secret
+    expires_at: float
+    api_domain: str
+    grant: str
+
+    def fresh(self, now: float) -> bool:
+        """Whether the access token can be used for a call that starts now."""
+        return now + SAFETY_MARGIN < self.expires_at
+
+
+def fingerprint(secret: Secret) -> str:
+    """Name a secret without giving it away."""
+    return hashlib.sha256(secret.reveal.encode()).hexdigest()[:16]
+
+
+def refresh_form(refresh_token: Secret) -> dict[str, str]:
+    """The form that asks for a new access token (vendor operation ``refresh-tokens``)."""
+    return {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal}
+
+
+def code_form(code: str, redirect_uri: str) -> dict[str, str]:
+    """The form that turns a code into tokens (vendor operation ``get-tokens``)."""
+    return {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+
+
+def authorize_url(base: str, client_id: str, redirect_uri: str) -> str:
+    """The page on which a user lets the app in (vendor operation ``authorize``)."""
+    return f"{base}?{urlencode({'client_id': client_id, 'redirect_uri': redirect_uri})}"
+
+
+def read_tokens(body: bytes, *, now: float, grant: str) -> OAuthTokens:
+    """Read a token reply.
+
+    :raises PipedriveServerError: it is none.
+    """
+    try:
+        reply = msgspec.json.decode(body, type=_TokenReply)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        raise PipedriveServerError("POST /oauth/token: the reply holds no tokens.", path="/oauth/token") from None
+    return OAuthTokens(
+        Secret(reply.access_token),
+        Secret(reply.refresh_token),
+        now + reply.expires_in,
+        reply.api_domain.rstrip("/"),
+        grant,
+    )
+
+
+class _TokenReply(msgspec.Struct):
+    access_token: str
+    refresh_token: str
+    expires_in: float
+    api_domain: str = ""
+
+
+def refused(status: int, body: bytes, *, connection: str) -> PipedriveError:
+    """Turn a reply of the token endpoint that is no success into a typed error."""
+    said = read_error_body(body).error or ""
+    facts = Facts(status=status, error=said or None, method="POST", path="/oauth/token")
+    if status >= 500 or status == 429:
+        return PipedriveServerError(f"POST /oauth/token: Pipedrive answered {status}.", **facts)
+    if "invalid_client" in said or status == 401:
+        words = f"'OAuth client id' or 'OAuth client secret' of {connection} is wrong."
+    else:
+        words = (
+            f"the refresh token of {connection} is no longer good (unused for 60 days, or the app was removed)."
+            " Authorize again with pipedrive-authorize, and put the new one into 'OAuth refresh token'."
+        )
+    return PipedriveAuthError(f"POST /oauth/token: Pipedrive answered {status}: {words}", **facts)
+
+
+def base_url_for(settings: ConnectionSettings, app: OAuthApp, api_domain: str) -> str:
+    """Decide to which server calls with an OAuth token go.
+
+    ``api_domain`` comes over the network, so it is believed only as https on pipedrive.com, and only where the
+    connection names no server of its own.
+
+    :raises PipedriveConfigError: the connection names another company than the token is for.
+    """
+    own_server = not app.token_url.startswith("https://oauth.pipedrive.com/")
+    url = urlsplit(api_domain)
+    plausible = url.scheme == "https" and (url.hostname or "").endswith(".pipedrive.com") and url.port is None
+    if own_server or not plausible or url.username:
+        return settings.base_url
+    company = f"https://{url.hostname}"
+    if settings.base_url not in (SHARED_HOST, company):
+        raise PipedriveConfigError(
+            f"{settings.name}, field {HOST_FIELD}: names {urlsplit(settings.base_url).hostname}, but the OAuth token is"
+            f" for {url.hostname}. Correct it, or leave it empty."
+        )
+    return company

@@ -1,0 +1,171 @@
+"""Floor 2: what a client shows to get in, and how it gets a new access token when the old one ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import requests  # noqa: TID253 - loaded by the client alone, at the first call
+
+from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp
+from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError
+from airflow_provider_pipedrive_leads.api.oauth import (
+    OAuthTokens,
+    base_url_for,
+    fingerprint,
+    read_tokens,
+    refresh_form,
+    refused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
+
+
+class Login(Protocol):
+    """How calls are signed."""
+
+    def sign(self) -> tuple[str, dict[str, str]]:
+        """Give the server that calls go to, and the header that carries the token."""
+
+    def renew(self, header: Mapping[str, str]) -> bool:
+        """Get a new token after the one in ``header`` was refused; False if there is none to be had."""
+
+
+class TokenStore(Protocol):
+    """Keeps OAuth tokens between clients."""
+
+    def load(self) -> OAuthTokens | None:
+        """Give what was kept last; None if there is nothing or it cannot be read."""
+
+    def save(self, tokens: OAuthTokens) -> None:
+        """Keep tokens."""
+
+
+class MemoryTokenStore:
+    """Keeps tokens as long as the object lives."""
+
+    def __init__(self) -> None:
+        self._tokens: OAuthTokens | None = None
+
+    def load(self) -> OAuthTokens | None:
+        """Give what was kept last."""
+        return self._tokens
+
+    def save(self, tokens: OAuthTokens) -> None:
+        """Keep tokens."""
+        self._tokens = tokens
+
+
+def login_for(settings: ConnectionSettings, session: requests.Session, store: TokenStore | None = None) -> Login:
+    """Give the login that a connection asks for.
+
+    :param store: where OAuth tokens are kept; default: in memory.
+    """
+    if isinstance(settings.login, ApiToken):
+        return ApiTokenLogin(settings.base_url, settings.login.token)
+    return OAuthLogin(settings, settings.login, session, store or MemoryTokenStore())
+
+
+class ApiTokenLogin:
+    """A personal API token: it never expires, and cannot be renewed."""
+
+    def __init__(self, base_url: str, token: Secret) -> None:
+        self._base_url = base_url
+        self._token = token
+
+    def sign(self) -> tuple[str, dict[str, str]]:
+        """Give server and header."""
+        return self._base_url, {"x-api-token": self._token.reveal}
+
+    def renew(self, header: Mapping[str, str]) -> bool:  # noqa: ARG002
+        """There is no other token."""
+        return False
+
+
+class OAuthLogin:
+    """An OAuth app's access token, fetched when needed and shared through a store.
+
+    Threads of a process refresh one at a time. Processes may refresh at once: each looks into the store before it does
+    and after it was refused, so that all end with a good token.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        app: OAuthApp,
+        session: requests.Session,
+        store: TokenStore,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._app = app
+        self._session = session
+        self._store = store
+        self._clock = clock
+        self._grant = fingerprint(app.refresh_token)
+        self._lock = threading.Lock()
+        self._tokens: OAuthTokens | None = None
+
+    def sign(self) -> tuple[str, dict[str, str]]:
+        """Give server and header, with a token that outlasts the call.
+
+        :raises PipedriveAuthError: somebody must authorize again.
+        """
+        with self._lock:
+            if self._tokens is None or not self._tokens.fresh(self._clock()):
+                self._tokens = self._other_than(self._tokens) or self._refresh()
+            tokens = self._tokens
+        base_url = base_url_for(self._settings, self._app, tokens.api_domain)
+        return base_url, {"Authorization": f"Bearer {tokens.access_token.reveal}"}
+
+    def renew(self, header: Mapping[str, str]) -> bool:
+        """Replace the refused token, unless another thread or process did so already."""
+        with self._lock:
+            current = self._tokens
+            if current is None or header.get("Authorization") == f"Bearer {current.access_token.reveal}":
+                self._tokens = self._other_than(current) or self._refresh()
+        return True
+
+    def _other_than(self, tokens: OAuthTokens | None) -> OAuthTokens | None:
+        """What the store holds, if it is of this grant, fresh, and not what we have already."""
+        kept = self._store.load()
+        if kept is None or kept.grant != self._grant or not kept.fresh(self._clock()):
+            return None
+        return kept if tokens is None or kept.access_token != tokens.access_token else None
+
+    def _refresh(self) -> OAuthTokens:
+        """Ask for a token; if refused, another process may have been faster, or the connection's own may be good."""
+        kept = self._store.load()
+        refresh_token = kept.refresh_token if kept and kept.grant == self._grant else self._app.refresh_token
+        try:
+            tokens = self._ask(refresh_token)
+        except PipedriveAuthError:
+            faster = self._other_than(self._tokens)
+            if faster is None and refresh_token == self._app.refresh_token:
+                raise
+            tokens = faster or self._ask(self._app.refresh_token)
+        self._store.save(tokens)
+        return tokens
+
+    def _ask(self, refresh_token: Secret) -> OAuthTokens:
+        try:
+            with self._session.post(
+                self._app.token_url,
+                data=refresh_form(refresh_token),
+                auth=(self._app.client_id, self._app.client_secret.reveal),
+                timeout=self._settings.timeout,
+                allow_redirects=False,
+            ) as reply:
+                status, body = reply.status_code, reply.content
+        except requests.RequestException:
+            raise PipedriveConnectionError(
+                "POST /oauth/token: the server gave no answer.", method="POST", path="/oauth/token"
+            ) from None
+        if status != requests.codes.ok:
+            raise refused(status, body, connection=self._settings.name)
+        return read_tokens(body, now=self._clock(), grant=self._grant)
