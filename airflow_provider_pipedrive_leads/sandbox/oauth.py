@@ -87,6 +87,16 @@ def use_refresh_token(world: World, refresh_token: str) -> Document:
     return grant
 
 
+def revoke(world: World, secret: str) -> None:
+    """End an access token alone, or with a refresh token the app's whole access for its user; else do nothing."""
+    grant = living(world, "refresh", secret) or living(world, "access", secret)
+    if grant is None:
+        return
+    for each in world.state.grants.all() if grant["kind"] == "refresh" else [grant]:
+        if each["user_id"] == grant["user_id"]:
+            world.state.grants.remove(each["id"])
+
+
 def invalid_grant() -> ApiError:
     """400 for a code or refresh token that is unknown, spent or expired."""
     return ApiError(400, "invalid_grant", "The grant is invalid, expired or was issued to another app")

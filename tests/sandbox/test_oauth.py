@@ -106,6 +106,37 @@ def test_a_trailing_slash_redirects_and_loses_the_body(api: Any) -> None:
     assert (reply.status_code, reply.headers["location"]) == (301, "/oauth/token")
 
 
+def _revoke(api: Any, grant: dict[str, str], token: str) -> int:
+    credentials = (grant["client_id"], grant["client_secret"])
+    return requests.post(api.sandbox.url + "/oauth/revoke", {"token": token}, auth=credentials, timeout=5).status_code
+
+
+def test_a_revoked_access_token_ends_alone(api: Any) -> None:
+    """8.2, A."""
+    grant = api.control.oauth_grant()
+    first, second = (_refresh(api, grant).json()["access_token"] for _ in range(2))
+    assert _revoke(api, {**grant, "client_secret": "wrong"}, first) == 401
+    assert _revoke(api, grant, first) == 200
+    assert (_get(api, first), _get(api, second)) == (401, 200)
+    assert _refresh(api, grant).status_code == 200
+
+
+def test_a_revoked_refresh_token_ends_the_app_for_its_user_only(api: Any) -> None:
+    """8.2, A: revoking an unknown token is no mistake."""
+    grant, other = api.control.oauth_grant(), api.control.oauth_grant(user_id=api.data("/v1/users")[1]["id"])
+    access = _refresh(api, grant).json()["access_token"]
+    assert [_revoke(api, grant, token) for token in (grant["refresh_token"], "unknown")] == [200, 200]
+    assert (_get(api, access), _refresh(api, grant).status_code) == (401, 400)
+    assert _refresh(api, other).status_code == 200
+
+
+def test_an_app_calls_a_company_host_which_knows_the_prefix_api_v1(start: Any) -> None:
+    """1, L: in the contrary profile too, for an app goes where its token tells it to."""
+    api = start(leads=3, profile="contrary")
+    access = _refresh(api, api.control.oauth_grant()).json()["access_token"]
+    assert (api.get("/api/v1/leads").status_code, _get(api, access, "/api/v1/leads")) == (404, 200)
+
+
 def test_an_uninstalled_app_is_out(api: Any) -> None:
     grant = api.control.oauth_grant()
     access = _refresh(api, grant).json()["access_token"]

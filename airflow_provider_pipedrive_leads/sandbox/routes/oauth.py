@@ -1,6 +1,6 @@
 """OAuth, served by the sandbox's own address instead of another host.
 
-Vendor operations: authorize, get-tokens, refresh-tokens.
+Vendor operations: authorize, get-tokens, refresh-tokens, and revocation as its page on uninstalling describes it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ def token(call: Call) -> Reply:
     )
 
 
+def revoke(call: Call) -> Reply:
+    """A token ended, a refresh token with all that hangs on it; 200 for an unknown one too (RFC 7009)."""
+    form = dict(parse_qsl(call.content.decode("utf-8", "replace")))
+    if _credentials(call, form) != (oauth.APP.client_id, oauth.APP.client_secret):
+        raise ApiError(401, "invalid_client")
+    oauth.revoke(call.world, form.get("token", ""))
+    return Reply(200, b"")
+
+
 def redirect_without_slash(_: Call) -> Reply:
     """The trap of the trailing slash: a redirect, on which clients drop the body."""
     return Reply(301, b"", {"location": "/oauth/token"})
@@ -73,5 +82,6 @@ def _credentials(call: Call, form: dict[str, str]) -> tuple[str, str]:
 ENDPOINTS = (
     Endpoint("GET", "/oauth/authorize", 0, (), authorize, open=True),
     Endpoint("POST", "/oauth/token", 0, (), token, open=True),
+    Endpoint("POST", "/oauth/revoke", 0, (), revoke, open=True),
     Endpoint("POST", "/oauth/token/", 0, (), redirect_without_slash, open=True),
 )
