@@ -195,13 +195,13 @@ async function webhooks(api) {
 
 async function searches(api, lead, title) {
   const found = (reply) => reply.data.items.some(({ item }) => item.id === lead);
-  const hasLead = (reply) => reply.data.some((item) => item.id === lead);
+  const foundByField = (reply) => reply.data.some(({ item }) => item.id === lead);
   return {
     v1: await eventually(() => api.leads.searchLeads({ term: title, fields: "title" }), found),
     v2: await eventually(() => api.leadsV2.searchLeads({ term: title, include_fields: "lead.was_seen" }), found),
     items: await eventually(() => api.search.searchItem({ term: title, item_types: "lead" }), found),
     byField: await eventually(
-      () => api.search.searchItemByField({ term: title, entity_type: "lead", field: "title" }), hasLead,
+      () => api.search.searchItemByField({ term: title, entity_type: "lead", field: "title" }), foundByField,
     ),
   };
 }
