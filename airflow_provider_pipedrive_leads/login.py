@@ -12,6 +12,7 @@ from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp
 from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError
 from airflow_provider_pipedrive_leads.api.oauth import (
     OAuthTokens,
+    authorize_again,
     base_url_for,
     fingerprint,
     read_tokens,
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
+
+
+LOOKS_FOR_ANOTHER_WORKER = 5
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Login(Protocol):
@@ -101,12 +106,14 @@ class OAuthLogin:
         store: TokenStore,
         *,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._app = app
         self._session = session
         self._store = store
         self._clock = clock
+        self._sleep = sleep
         self._grant = fingerprint(app.refresh_token)
         self._lock = threading.Lock()
         self._tokens: OAuthTokens | None = None
@@ -145,12 +152,21 @@ class OAuthLogin:
         try:
             tokens = self._ask(refresh_token)
         except PipedriveAuthError:
-            faster = self._other_than(self._tokens)
+            faster = self._from_a_faster_worker(refresh_token)
             if faster is None and refresh_token == self._app.refresh_token:
                 raise
             tokens = faster or self._ask(self._app.refresh_token)
         self._store.save(tokens)
         return tokens
+
+    def _from_a_faster_worker(self, used_up: Secret) -> OAuthTokens | None:
+        """Who used a rotating refresh token up may not have written the new ones down yet: look a few times."""
+        for _ in range(LOOKS_FOR_ANOTHER_WORKER):
+            kept = self._other_than(self._tokens)
+            if kept is not None and kept.refresh_token != used_up:
+                return kept
+            self._sleep(SECONDS_BETWEEN_LOOKS)
+        return self._other_than(self._tokens)
 
     def _ask(self, refresh_token: Secret) -> OAuthTokens:
         try:
@@ -167,5 +183,5 @@ class OAuthLogin:
                 "POST /oauth/token: the server gave no answer.", method="POST", path="/oauth/token"
             ) from None
         if status != requests.codes.ok:
-            raise refused(status, body, connection=self._settings.name)
+            raise refused(status, body, remedy=authorize_again(self._settings.name))
         return read_tokens(body, now=self._clock(), grant=self._grant)

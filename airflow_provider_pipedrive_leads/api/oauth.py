@@ -95,20 +95,27 @@ class _TokenReply(msgspec.Struct):
     api_domain: str = ""
 
 
-def refused(status: int, body: bytes, *, connection: str) -> PipedriveError:
-    """Turn a reply of the token endpoint that is no success into a typed error."""
+def refused(status: int, body: bytes, *, remedy: str) -> PipedriveError:
+    """Turn a reply of the token endpoint that is no success into a typed error.
+
+    :param remedy: what to do if the code or refresh token is no longer good.
+    """
     said = read_error_body(body).error or ""
     facts = Facts(status=status, error=said or None, method="POST", path="/oauth/token")
+    answer = f"POST /oauth/token: Pipedrive answered {status}{f' ({said})' if said else ''}"
     if status >= 500 or status == 429:
-        return PipedriveServerError(f"POST /oauth/token: Pipedrive answered {status}.", **facts)
-    if "invalid_client" in said or status == 401:
-        words = f"'OAuth client id' or 'OAuth client secret' of {connection} is wrong."
-    else:
-        words = (
-            f"the refresh token of {connection} is no longer good (unused for 60 days, or the app was removed)."
-            " Authorize again with pipedrive-authorize, and put the new one into 'OAuth refresh token'."
-        )
-    return PipedriveAuthError(f"POST /oauth/token: Pipedrive answered {status}: {words}", **facts)
+        return PipedriveServerError(f"{answer}.", **facts)
+    if status == 401 or "invalid_client" in said:
+        remedy = "'OAuth client id' or 'OAuth client secret' is wrong."
+    return PipedriveAuthError(f"{answer}. {remedy}", **facts)
+
+
+def authorize_again(connection: str) -> str:
+    """What to do when a refresh token is no longer good."""
+    return (
+        f"The OAuth refresh token of {connection} is no longer good: unused for 60 days, or the app was removed."
+        " Authorize again with pipedrive-authorize, and put the new one into 'OAuth refresh token'."
+    )
 
 
 def base_url_for(settings: ConnectionSettings, app: OAuthApp, api_domain: str) -> str:

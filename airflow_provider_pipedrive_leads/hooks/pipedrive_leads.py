@@ -39,8 +39,9 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         """Give the client behind the hook; made at the first call."""
         if self._client is None:
             from airflow_provider_pipedrive_leads.client import PipedriveClient
+            from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
 
-            self._client = PipedriveClient(self._settings())
+            self._client = PipedriveClient(self._settings(), token_store=VariableTokenStore(self.pipedrive_conn_id))
         return self._client
 
     def close(self) -> None:
