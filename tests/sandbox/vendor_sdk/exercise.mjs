@@ -143,6 +143,7 @@ async function leads(api, person, organization, label, money, choice) {
     gone: await refusal(api.leads.getLead({ id: spare.id })),
     withoutContact: await refusal(api.leads.addLead({ AddLeadRequest: { title: "Nobody's" } })),
     all: (await pages((window) => api.leads.getLeads(window), 7)).map((lead) => lead.id),
+    atOnce: (await api.leads.getLeads({ limit: 500, sort: "add_time ASC" })).data.map((lead) => lead.id),
     since: (await api.leads.getLeads({ updated_since: added.add_time.slice(0, 19) + "Z" })).data.map((lead) => lead.id),
     ofPerson: await api.leads.getLeads({ person_id: person }),
   };
