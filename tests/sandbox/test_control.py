@@ -137,3 +137,24 @@ def test_importing_the_package_or_the_control_client_brings_no_server() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert SandboxControl("http://127.0.0.1:1")
+
+
+def test_all_leads_with_the_names_of_what_they_refer_to(api: Any) -> None:
+    size, interests, score = (api.field(name) for name in ("Company size", "Interests", "Lead score"))
+    label = api.data("/v1/leadLabels")[0]
+    values = {
+        size["key"]: str(size["options"][1]["id"]),
+        interests["key"]: ",".join(str(option["id"]) for option in interests["options"][:2]),
+        score["key"]: 87,
+    }
+    made = api.new_lead(title="The newest", label_ids=[label["id"]], **values)
+    api.control.reset_counters()
+    leads = api.control.all_leads()
+    assert api.control.counters()["calls"] == 0
+    assert len(leads) == 41
+    assert sum(lead["is_archived"] for lead in leads) == api.control.lead_count(archived=True)
+    assert made.items() <= leads[-1].items()
+    assert leads[-1]["labels"] == [label["name"]]
+    assert leads[-1]["person_name"]
+    assert leads[-1]["organization_name"] is None
+    assert leads[-1]["fields"] == {"Company size": "11-50", "Interests": ["Sensors", "Service"], "Lead score": 87}

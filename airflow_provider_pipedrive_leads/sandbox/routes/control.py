@@ -185,24 +185,44 @@ def overview(world: World, *_: object) -> Reply:
             },
             "labels": world.state.labels.all(),
             "users": world.state.users.all(),
-            "newest_leads": _newest(world),
+            "newest_leads": _with_names(world, world.state.leads.all(order="seq DESC", limit=SHOWN_LEADS)),
             "requests": list(world.journal.requests)[-SHOWN_REQUESTS:],
         }
     )
 
 
-def _newest(world: World) -> list[dict[str, Any]]:
+def all_leads(world: World, *_: object) -> Reply:
+    """All leads in order of creation, archived ones included."""
+    return json_reply({"leads": _with_names(world, world.state.leads.all())})
+
+
+def _with_names(world: World, leads: list[Body]) -> list[Body]:
+    """Leads with what people call the things that they refer to by id or key."""
     persons, organizations = world.state.persons, world.state.organizations
+    labels = {label["id"]: label["name"] for label in world.state.labels.all()}
+    custom_fields = world.state.custom_fields.all()
     rows = []
-    for lead in world.state.leads.all(order="seq DESC", limit=SHOWN_LEADS):
+    for lead in leads:
         person = persons.get(lead["person_id"]) if lead["person_id"] else None
         organization = organizations.get(lead["organization_id"]) if lead["organization_id"] else None
         names = {
             "person_name": person and person["name"],
             "organization_name": organization and organization["name"],
+            "labels": [labels[label_id] for label_id in lead["label_ids"] if label_id in labels],
+            "fields": {
+                field["name"]: _readable(lead[field["key"]], field) for field in custom_fields if field["key"] in lead
+            },
         }
         rows.append({**lead, **names})
     return rows
+
+
+def _readable(value: Any, field: Body) -> Any:
+    """A custom value with options by their labels."""
+    labels = {str(option["id"]): option["label"] for option in field["options"] or ()}
+    if field["field_type"] == "set" and value:
+        return [labels.get(option_id, option_id) for option_id in value.split(",")]
+    return labels.get(value, value) if field["field_type"] == "enum" else value
 
 
 def user_token(world: World, params: Params, *_: object) -> Reply:
@@ -256,6 +276,7 @@ CONTROL_ENDPOINTS = (
     ControlEndpoint("PUT", "budget", set_budget),
     ControlEndpoint("PUT", "burst", set_burst),
     ControlEndpoint("PUT", "delays/{name}", set_delay),
+    ControlEndpoint("GET", "leads", all_leads),
     ControlEndpoint("POST", "leads", add_leads),
     ControlEndpoint("GET", "overview", overview),
     ControlEndpoint("GET", "users/{id}/token", user_token),
