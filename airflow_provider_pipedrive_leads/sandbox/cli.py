@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a command talks by printing
 """``pipedrive-sandbox``: a local Pipedrive from the command line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - lists of words read best as text
 """The invented company's data: the same seed gives the same data, byte for byte.
 
 Names are made up and addresses lie in reserved domains. Times spread over the two years before ``ANCHOR`` unless asked
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_pipedrive_leads.sandbox.clock import (
     iso_ms,
@@ -33,201 +35,35 @@ ARCHIVED_SHARE = 0.15
 CUSTOM_SHARE = 0.25
 FIRST_OPTION_ID = 101
 
-FIRST_NAMES = [
-    "Ada",
-    "Aino",
-    "Amara",
-    "Anton",
-    "Bea",
-    "Bruno",
-    "Carla",
-    "Chidi",
-    "Dana",
-    "Daria",
-    "Edgar",
-    "Elif",
-    "Emil",
-    "Fatima",
-    "Felix",
-    "Freya",
-    "Goran",
-    "Hana",
-    "Hugo",
-    "Ilse",
-    "Imran",
-    "Ines",
-    "Jonas",
-    "Kaia",
-    "Kenji",
-    "Lars",
-    "Leila",
-    "Linus",
-    "Maia",
-    "Marek",
-    "Mina",
-    "Nadia",
-    "Nils",
-    "Noor",
-    "Olga",
-    "Oscar",
-    "Paula",
-    "Petra",
-    "Quinn",
-    "Rafael",
-    "Rosa",
-    "Samir",
-    "Selma",
-    "Sven",
-    "Tariq",
-    "Tilda",
-    "Uma",
-    "Viktor",
-    "Wanda",
-    "Yara",
-    "Zoe",
-]
-LAST_NAMES = [
-    "Abernolt",
-    "Aldervik",
-    "Baskerlund",
-    "Bramwick",
-    "Castellane",
-    "Corvanto",
-    "Dalgren",
-    "Delmarre",
-    "Eastholm",
-    "Eriksund",
-    "Falkenried",
-    "Fenwood",
-    "Gallowin",
-    "Granwell",
-    "Haldorsen",
-    "Hartmere",
-    "Ilvesto",
-    "Jarnvold",
-    "Kaldermann",
-    "Kestrelle",
-    "Lindqvara",
-    "Lormont",
-    "Marchwell",
-    "Montabel",
-    "Nordhalt",
-    "Nyström-Vale",
-    "Oakhurst",
-    "Ostrander",
-    "Pellworth",
-    "Quintavar",
-    "Ravensholt",
-    "Rossmoor",
-    "Saltmarsh",
-    "Sundermark",
-    "Tannhorst",
-    "Thornbury-Lee",
-    "Ulverston",
-    "Vandermoor",
-    "Westerlin",
-    "Yarrowby",
-    "Zellwood",
-]
-COMPANY_HEADS = [
-    "Amber",
-    "Arctic",
-    "Blue",
-    "Bright",
-    "Cedar",
-    "Clear",
-    "Copper",
-    "Crystal",
-    "Delta",
-    "Ever",
-    "Falcon",
-    "Golden",
-    "Granite",
-    "Green",
-    "Harbor",
-    "Iron",
-    "Lumen",
-    "Maple",
-    "Meridian",
-    "North",
-    "Nova",
-    "Oak",
-    "Orbit",
-    "Pine",
-    "Polar",
-    "Quartz",
-    "River",
-    "Silver",
-    "Solar",
-    "Summit",
-    "Terra",
-    "Vertex",
-    "Willow",
-    "Zenith",
-]
-COMPANY_TAILS = [
-    "Analytics",
-    "Automation",
-    "Bakeries",
-    "Biotech",
-    "Cargo",
-    "Ceramics",
-    "Components",
-    "Dairy",
-    "Dental",
-    "Energy",
-    "Fabrics",
-    "Foods",
-    "Freight",
-    "Furniture",
-    "Glass",
-    "Hotels",
-    "Insurance",
-    "Interiors",
-    "Labs",
-    "Logistics",
-    "Marine",
-    "Media",
-    "Optics",
-    "Packaging",
-    "Pharma",
-    "Robotics",
-    "Software",
-    "Sports",
-    "Steel",
-    "Systems",
-    "Textiles",
-    "Tools",
-    "Travel",
-    "Water",
-]
+FIRST_NAMES = (
+    "Ada Aino Amara Anton Bea Bruno Carla Chidi Dana Daria Edgar Elif Emil Fatima Felix Freya Goran Hana "
+    "Hugo Ilse Imran Ines Jonas Kaia Kenji Lars Leila Linus Maia Marek Mina Nadia Nils Noor Olga Oscar "
+    "Paula Petra Quinn Rafael Rosa Samir Selma Sven Tariq Tilda Uma Viktor Wanda Yara Zoe"
+).split()
+LAST_NAMES = (
+    "Abernolt Aldervik Baskerlund Bramwick Castellane Corvanto Dalgren Delmarre Eastholm Eriksund "
+    "Falkenried Fenwood Gallowin Granwell Haldorsen Hartmere Ilvesto Jarnvold Kaldermann Kestrelle "
+    "Lindqvara Lormont Marchwell Montabel Nordhalt Nyström-Vale Oakhurst Ostrander Pellworth Quintavar "
+    "Ravensholt Rossmoor Saltmarsh Sundermark Tannhorst Thornbury-Lee Ulverston Vandermoor Westerlin "
+    "Yarrowby Zellwood"
+).split()
+COMPANY_HEADS = (
+    "Amber Arctic Blue Bright Cedar Clear Copper Crystal Delta Ever Falcon Golden Granite Green Harbor "
+    "Iron Lumen Maple Meridian North Nova Oak Orbit Pine Polar Quartz River Silver Solar Summit Terra "
+    "Vertex Willow Zenith"
+).split()
+COMPANY_TAILS = (
+    "Analytics Automation Bakeries Biotech Cargo Ceramics Components Dairy Dental Energy Fabrics Foods "
+    "Freight Furniture Glass Hotels Insurance Interiors Labs Logistics Marine Media Optics Packaging "
+    "Pharma Robotics Software Sports Steel Systems Textiles Tools Travel Water"
+).split()
 COMPANY_FORMS = ("GmbH", "Ltd", "Inc", "AB", "OÜ", "SARL", "BV", "S.p.A.")
-SUBJECTS = [
-    "Flow meters",
-    "Pressure sensors",
-    "Annual service",
-    "Lab refit",
-    "Pilot line",
-    "Water analysis",
-    "Spare parts",
-    "Framework contract",
-    "Site survey",
-    "Data loggers",
-    "Training days",
-    "Calibration",
-    "Tank monitoring",
-    "Leak detection",
-]
-STREETS = [
-    "Harbour Street",
-    "Mill Lane",
-    "Station Road",
-    "Lindenweg",
-    "Rue du Lac",
-    "Kalda tee",
-    "Via Roma",
-    "Calle Mayor",
-]
+SUBJECTS = (
+    "Flow meters|Pressure sensors|Annual service|Lab refit|Pilot line|Water analysis|Spare parts|"
+    "Framework contract|Site survey|Data loggers|Training days|Calibration|Tank monitoring|"
+    "Leak detection"
+).split("|")
+STREETS = ("Harbour Street|Mill Lane|Station Road|Lindenweg|Rue du Lac|Kalda tee|Via Roma|Calle Mayor").split("|")
 TOWNS = (
     ("10115", "Berlin", "Germany"),
     ("10615", "Tallinn", "Estonia"),
@@ -271,6 +107,19 @@ CUSTOM_FIELDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Partner", "org", ()),
     ("Recommended by", "people", ()),
 )
+
+
+class _Chance(random.Random):
+    """Draws quickly; a start with 100,000 leads draws five million times."""
+
+    def pick(self, things: Sequence[Any]) -> Any:
+        return things[int(self.random() * len(things))]
+
+    def number(self, first: int, beyond: int) -> int:
+        return first + int(self.random() * (beyond - first))
+
+    def happens(self, share: float) -> bool:
+        return self.random() < share
 
 
 @dataclass(frozen=True)
@@ -358,21 +207,21 @@ def custom_fields(seed: int) -> list[Document]:
 
 def contacts(seed: int, leads: int) -> Contacts:
     """Organizations and persons in v2 dress, as many as so many leads call for."""
-    chance = random.Random(f"contacts {seed}")
+    chance = _Chance(f"contacts {seed}")
     organizations = [_organization(chance, number) for number in range(1, max(12, min(800, leads // 8)) + 1)]
     persons = [_person(chance, number, organizations) for number in range(1, max(24, min(2000, leads // 3)) + 1)]
     return Contacts(persons, organizations)
 
 
-def _organization(chance: random.Random, number: int) -> Document:
-    name = f"{chance.choice(COMPANY_HEADS)} {chance.choice(COMPANY_TAILS)} {chance.choice(COMPANY_FORMS)}"
-    made = iso_seconds(ANCHOR - chance.randrange(DAY_MS, TWO_YEARS_MS))
+def _organization(chance: _Chance, number: int) -> Document:
+    name = f"{chance.pick(COMPANY_HEADS)} {chance.pick(COMPANY_TAILS)} {chance.pick(COMPANY_FORMS)}"
+    made = iso_seconds(ANCHOR - chance.number(DAY_MS, TWO_YEARS_MS))
     parts = address_parts(_address(chance))
     address = {"value": parts.pop("formatted_address"), **parts}
     return {
         "id": number,
         "name": name,
-        "owner_id": chance.choice(USERS)[0],
+        "owner_id": chance.pick(USERS)[0],
         "add_time": made,
         "update_time": made,
         "is_deleted": False,
@@ -383,23 +232,23 @@ def _organization(chance: random.Random, number: int) -> Document:
         "linkedin": None,
         "industry": None,
         "annual_revenue": None,
-        "employee_count": chance.choice((8, 35, 120, 640, 2400)),
+        "employee_count": chance.pick((8, 35, 120, 640, 2400)),
         "custom_fields": {},
     }
 
 
-def _person(chance: random.Random, number: int, organizations: Sequence[Document]) -> Document:
-    first, last = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
-    organization = chance.choice(organizations)
-    made = iso_seconds(ANCHOR - chance.randrange(DAY_MS, TWO_YEARS_MS))
+def _person(chance: _Chance, number: int, organizations: Sequence[Document]) -> Document:
+    first, last = chance.pick(FIRST_NAMES), chance.pick(LAST_NAMES)
+    organization = chance.pick(organizations)
+    made = iso_seconds(ANCHOR - chance.number(DAY_MS, TWO_YEARS_MS))
     email = f"{_slug(first)}.{_slug(last)}{number}@{organization['website'].removeprefix('https://')}"
-    phone = f"+49 30 555 {chance.randrange(1000, 9999)}"
+    phone = f"+49 30 555 {chance.number(1000, 9999)}"
     return {
         "id": number,
         "name": f"{first} {last}",
         "first_name": first,
         "last_name": last,
-        "owner_id": chance.choice(USERS)[0],
+        "owner_id": chance.pick(USERS)[0],
         "org_id": organization["id"],
         "add_time": made,
         "update_time": made,
@@ -437,36 +286,39 @@ class Setting:
 
 def leads(recipe: LeadRecipe, setting: Setting) -> Iterator[Document]:
     """Leads in order of creation, contacts, labels and custom values in plausible places."""
-    chance = random.Random(f"leads {recipe.seed} {recipe.first_number}")
+    chance = _Chance(f"leads {recipe.seed} {recipe.first_number}")
     step = recipe.spread_ms / max(1, recipe.count)
     for place in range(recipe.count):
         made = recipe.until_ms - recipe.spread_ms + int((place + chance.random()) * step)
         yield _lead(chance, recipe, setting, recipe.first_number + place, made)
 
 
-def _lead(chance: random.Random, recipe: LeadRecipe, setting: Setting, number: int, made: int) -> Document:
-    person = chance.choice(setting.people.persons)
+def _lead(chance: _Chance, recipe: LeadRecipe, setting: Setting, number: int, made: int) -> Document:
+    person = chance.pick(setting.people.persons)
     organization = setting.people.organizations[person["org_id"] - 1]
-    touched = _touched(chance, made, recipe.until_ms)
-    archived = chance.random() < recipe.archived_share
-    source = chance.choice(SOURCES)
+    touched = iso_ms(_touched(chance, made, recipe.until_ms))
+    archived = chance.happens(recipe.archived_share)
+    source = chance.pick(SOURCES)
     values = {
-        "title": f"{chance.choice(SUBJECTS)} for {organization['name']}",
-        "owner_id": chance.choice(USERS)[0],
-        "label_ids": [label for label in setting.label_ids if chance.random() < 0.3],
-        "value": _worth(chance) if chance.random() < 0.7 else None,
-        "expected_close_date": _day(chance, made) if chance.random() < 0.4 else None,
-        "person_id": person["id"] if chance.random() < 0.85 else None,
+        "title": f"{chance.pick(SUBJECTS)} for {organization['name']}",
+        "owner_id": chance.pick(USERS)[0],
+        "label_ids": [label for label in setting.label_ids if chance.happens(0.3)],
+        "value": _worth(chance) if chance.happens(0.7) else None,
+        "expected_close_date": _day(chance, made) if chance.happens(0.4) else None,
+        "person_id": person["id"] if chance.happens(0.85) else None,
         "organization_id": organization["id"],
         "is_archived": archived,
-        "archive_time": iso_ms(touched) if archived else None,
+        "archive_time": touched if archived else None,
         "source_name": source,
         "origin": ORIGINS.get(source, source),
-        "was_seen": chance.random() < 0.8,
-        "update_time": iso_ms(touched),
-        "visible_to": chance.choice(("3", "3", "3", "5", "7")),
-        **_custom_values(_Draw(chance, setting.people, made, number), setting.fields),
+        "was_seen": chance.happens(0.8),
+        "update_time": touched,
+        "visible_to": chance.pick(("3", "3", "3", "5", "7")),
     }
+    draw = _Draw(chance, setting.people, made, number)
+    for field in setting.fields:
+        if chance.happens(CUSTOM_SHARE):
+            _DRAWN[field["field_type"]](values, field["key"], draw, field["options"])
     return new_lead(lead_id(made, number), setting.company, made, USERS[0][0], values)
 
 
@@ -474,85 +326,87 @@ def _lead(chance: random.Random, recipe: LeadRecipe, setting: Setting, number: i
 class _Draw:
     """What a custom value is drawn from."""
 
-    chance: random.Random
+    chance: _Chance
     people: Contacts
     made: int
     number: int
 
-    def day(self) -> str:
-        return _day(self.chance, self.made)
+
+Drawn: TypeAlias = "Callable[[Document, str, _Draw, Any], None]"
 
 
-def _custom_values(draw: _Draw, fields: Sequence[Document]) -> Document:
-    values: Document = {}
-    for field in fields:
-        if draw.chance.random() < CUSTOM_SHARE:
-            drawn = _DRAWN[field["field_type"]](draw, field["options"] or ())
-            parts = drawn if isinstance(drawn, dict) else {"": drawn}
-            values.update({field["key"] + suffix: value for suffix, value in parts.items()})
-    return values
+def _single(draw_one: Callable[[_Draw, Any], Any]) -> Drawn:
+    def put(values: Document, key: str, draw: _Draw, options: Any) -> None:
+        values[key] = draw_one(draw, options)
+
+    return put
 
 
-def _draw_set(draw: _Draw, options: Sequence[Document]) -> str:
-    chosen = draw.chance.sample(options, min(len(options), draw.chance.randrange(1, 4)))
+def _put_monetary(values: Document, key: str, draw: _Draw, _: object) -> None:
+    values[key] = draw.chance.number(1, 400) * 250
+    values[f"{key}_currency"] = draw.chance.pick(CURRENCIES)
+
+
+def _put_daterange(values: Document, key: str, draw: _Draw, _: object) -> None:
+    values[key], values[f"{key}_until"] = sorted(_day(draw.chance, draw.made) for _ in range(2))
+
+
+def _put_timerange(values: Document, key: str, draw: _Draw, _: object) -> None:
+    values[key], values[f"{key}_until"] = "09:00:00", f"{draw.chance.number(15, 20)}:30:00"
+
+
+def _put_address(values: Document, key: str, draw: _Draw, _: object) -> None:
+    values[key] = text = _address(draw.chance)
+    for part, value in _parts(text).items():
+        values[f"{key}_{part}"] = value
+
+
+_parts = cache(address_parts)
+
+
+def _set(draw: _Draw, options: Sequence[Document]) -> str:
+    chosen = draw.chance.sample(options, draw.chance.number(1, min(4, len(options) + 1)))
     return ",".join(sorted(str(option["id"]) for option in chosen))
 
 
-def _draw_daterange(draw: _Draw, _: object) -> Document:
-    first, last = sorted((draw.day(), draw.day()))
-    return {"": first, "_until": last}
-
-
-def _draw_time(draw: _Draw, _: object) -> str:
-    return f"{draw.chance.randrange(8, 18):02d}:{draw.chance.choice((0, 15, 30, 45)):02d}:00"
-
-
-def _draw_address(draw: _Draw, _: object) -> Document:
-    text = _address(draw.chance)
-    return {"": text, **{f"_{part}": value for part, value in address_parts(text).items()}}
-
-
-_DRAWN: dict[str, Callable[[_Draw, Any], Any]] = {
-    "enum": lambda draw, options: str(draw.chance.choice(options)["id"]),
-    "set": _draw_set,
-    "double": lambda draw, _: round(draw.chance.uniform(0, 100), 1),
-    "monetary": lambda draw, _: {
-        "": draw.chance.randrange(1, 400) * 250,
-        "_currency": draw.chance.choice(CURRENCIES),
-    },
-    "date": lambda draw, _: draw.day(),
-    "daterange": _draw_daterange,
-    "time": _draw_time,
-    "timerange": lambda draw, _: {"": "09:00:00", "_until": f"{draw.chance.randrange(15, 20)}:30:00"},
-    "varchar": lambda draw, _: f"X-{draw.number:06d}",
-    "varchar_auto": lambda draw, _: draw.chance.choice(TOWNS)[1],
-    "text": lambda draw, _: f"{draw.chance.choice(SUBJECTS)}, {draw.chance.randrange(2, 90)} units",
-    "address": _draw_address,
-    "phone": lambda draw, _: f"+46 31 555 {draw.chance.randrange(1000, 9999)}",
-    "user": lambda draw, _: draw.chance.choice(USERS)[0],
-    "org": lambda draw, _: draw.chance.choice(draw.people.organizations)["id"],
-    "people": lambda draw, _: draw.chance.choice(draw.people.persons)["id"],
+_DRAWN: dict[str, Drawn] = {
+    "monetary": _put_monetary,
+    "daterange": _put_daterange,
+    "timerange": _put_timerange,
+    "address": _put_address,
+    "set": _single(_set),
+    "enum": _single(lambda draw, options: str(draw.chance.pick(options)["id"])),
+    "double": _single(lambda draw, _: draw.chance.number(0, 1000) / 10),
+    "date": _single(lambda draw, _: _day(draw.chance, draw.made)),
+    "time": _single(lambda draw, _: f"{draw.chance.number(8, 18):02d}:{draw.chance.pick(('00', '15', '30'))}:00"),
+    "varchar": _single(lambda draw, _: f"X-{draw.number:06d}"),
+    "varchar_auto": _single(lambda draw, _: draw.chance.pick(TOWNS)[1]),
+    "text": _single(lambda draw, _: f"{draw.chance.pick(SUBJECTS)}, {draw.chance.number(2, 90)} units"),
+    "phone": _single(lambda draw, _: f"+46 31 555 {draw.chance.number(1000, 9999)}"),
+    "user": _single(lambda draw, _: draw.chance.pick(USERS)[0]),
+    "org": _single(lambda draw, _: draw.chance.pick(draw.people.organizations)["id"]),
+    "people": _single(lambda draw, _: draw.chance.pick(draw.people.persons)["id"]),
 }
 
 
-def _touched(chance: random.Random, made: int, until: int) -> int:
-    if chance.random() < 0.4:
+def _touched(chance: _Chance, made: int, until: int) -> int:
+    if chance.happens(0.4):
         return made
     later = made + int(chance.expovariate(1 / (20 * DAY_MS)))
-    return later if later < until else chance.randrange(made, until)
+    return later if later < until else chance.number(made, until)
 
 
-def _worth(chance: random.Random) -> Document:
-    return {"amount": chance.randrange(5, 900) * 100, "currency": chance.choice(CURRENCIES)}
+def _worth(chance: _Chance) -> Document:
+    return {"amount": chance.number(5, 900) * 100, "currency": chance.pick(CURRENCIES)}
 
 
-def _day(chance: random.Random, made: int) -> str:
-    return iso_ms(made + chance.randrange(10, 200) * DAY_MS)[:10]
+def _day(chance: _Chance, made: int) -> str:
+    return iso_ms(made + chance.number(10, 200) * DAY_MS)[:10]
 
 
-def _address(chance: random.Random) -> str:
-    postal_code, town, country = chance.choice(TOWNS)
-    return f"{chance.choice(STREETS)} {chance.randrange(1, 140)}, {postal_code} {town}, {country}"
+def _address(chance: _Chance) -> str:
+    postal_code, town, country = chance.pick(TOWNS)
+    return f"{chance.pick(STREETS)} {chance.number(1, 140)}, {postal_code} {town}, {country}"
 
 
 def _slug(text: str) -> str:

@@ -60,10 +60,10 @@ _TABLES: dict[str, tuple[str, ...]] = {
 }
 _LEAD_INDEXES = (
     "add_time",
+    "add_time, id",
     "update_time",
+    "update_time, id",
     "id",
-    "title",
-    "expected_close_date",
     "person_id",
     "organization_id",
 )
@@ -130,7 +130,9 @@ class Documents:
         start: int = 0,
     ) -> list[bytes]:
         """Documents as JSON; ``where`` and ``order`` are SQL over the generated columns."""
-        sql = f"SELECT CAST(doc AS BLOB) FROM {self._name} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        # Sorted by number first: whole documents are fetched only for the rows that are wanted.
+        chosen = f"SELECT seq FROM {self._name} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        sql = f"SELECT CAST(doc AS BLOB) FROM {self._name} WHERE seq IN ({chosen}) ORDER BY {order}"
         return [row[0] for row in self._connection.execute(sql, (*values, limit, start))]
 
     def all(self, where: str = "1", values: Sequence[Any] = (), order: str = "seq", limit: int = -1) -> list[Document]:
@@ -179,7 +181,7 @@ class State:
     def _index(self, table: str, columns: Iterable[str], prefix: str = "") -> None:
         for column in columns:
             self.connection.execute(
-                f"CREATE INDEX IF NOT EXISTS {table}_by_{column} ON {table} ({prefix}{column}, seq)"
+                f"CREATE INDEX IF NOT EXISTS {table}_by_{column.replace(', ', '_')} ON {table} ({prefix}{column}, seq)"
             )
 
     def settle(self) -> None:

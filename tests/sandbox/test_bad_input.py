@@ -19,7 +19,7 @@ ENVELOPE = {"success", "error", "error_info", "data", "additional_data"}
 def _refused(reply: Any, status: int = 400) -> None:
     assert reply.status_code == status, reply.text
     body = reply.json()
-    assert ENVELOPE <= set(body)
+    assert set(body) >= ENVELOPE
     assert (body["success"], body["data"], body["additional_data"]) == (False, None, None)
 
 
@@ -141,9 +141,9 @@ def test_queries_of_the_neighbours(api: Any, path: str) -> None:
     _refused(api.get(path))
 
 
-@pytest.mark.parametrize("path", ["/v1/leads", "/v1/leads/archived", "/api/v2/persons", "/v1/notes", "/v1/leadFields"])
+@pytest.mark.parametrize("path", ["/v1/leads", "/v1/leads/archived", "/v1/notes", "/v1/leadFields"])
 def test_far_beyond_the_end_there_is_nothing(api: Any, path: str) -> None:
-    assert api.data(path, start=10**15) == [] or "v2" in path
+    assert api.data(path, start=10**15) == []
 
 
 def test_strange_text_is_kept_as_it_is(api: Any) -> None:
@@ -158,11 +158,12 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-_NAMES = (
-    "title person_id organization_id owner_id value label_ids expected_close_date visible_to was_seen origin_id channel "
-    "channel_id is_archived name color field_type field_name options emails phones address org_id custom_fields content "
-    "lead_id deal_id add_time user_id pinned_to_lead_flag conditions type subscription_url event_action event_object "
-    "version stage_id pipeline_id term start limit sort updated_since filter_id ids cursor fields marketing_status"
+_NAMES = (  # noqa: SIM905
+    "title person_id organization_id owner_id value label_ids expected_close_date visible_to was_seen "
+    "origin_id channel channel_id is_archived name color field_type field_name options emails phones address "
+    "org_id custom_fields content lead_id deal_id add_time user_id pinned_to_lead_flag conditions type "
+    "subscription_url event_action event_object version stage_id pipeline_id term start limit sort "
+    "updated_since filter_id ids cursor fields marketing_status "
 ).split()
 
 

@@ -49,7 +49,7 @@ def field_paging_shape(api: Any, _: Any) -> object:
 @probe((200, 500), (400, None))
 def limit_over_500(api: Any, _: Any) -> object:
     reply = api.get("/v1/leads", limit=501)
-    return reply.status_code, reply.ok and reply.json()["additional_data"]["pagination"]["limit"] or None
+    return reply.status_code, (reply.json()["additional_data"]["pagination"]["limit"] if reply.ok else None)
 
 
 @probe([], None)

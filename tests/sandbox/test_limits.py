@@ -1,4 +1,4 @@
-"""The burst, the search limit, the daily budget and the headers, in virtual time (section 8 of docs/pipedrive-api.md)."""
+"""Burst, search limit, daily budget and headers, in virtual time (section 8 of docs/pipedrive-api.md)."""
 
 from __future__ import annotations
 

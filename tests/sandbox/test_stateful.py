@@ -149,7 +149,7 @@ class Leads(RuleBasedStateMachine):
         rows = rows[::-1] if downwards else rows
         for name, descending in reversed(keys):
             # sorted() keeps equal rows in order even when reversed
-            rows = sorted(rows, key=lambda lead: str(lead[name]), reverse=descending)  # noqa: B023
+            rows = sorted(rows, key=lambda lead: str(lead[name]), reverse=descending)
         return rows
 
     @invariant()
