@@ -149,7 +149,7 @@ def test_a_patient_client_is_not_banned(start: Any) -> None:
 
 
 def test_no_headers_where_none_are_sent(start: Any) -> None:
-    """9.18: the rate headers can be missing."""
+    """8.5, A: the rate headers can be missing."""
     api = start(choices={"rate_headers": "absent"})
     assert not [name for name in api.get(ME).headers if "ratelimit" in name.lower()]
 

@@ -52,7 +52,7 @@ def test_notes_are_searched(api: Any) -> None:
 
 
 def test_an_external_id_is_found_by_its_field_case_and_all(api: Any) -> None:
-    """9.14: itemSearch/field is case-sensitive."""
+    """5, A: itemSearch/field is case-sensitive."""
     api.control.set_delay("search_index", 0)
     key, score = api.field("External ID")["key"], api.field("Lead score")["key"]
     api.new_lead(title="Keyed", **{key: "Crm-7", score: 3.5})
