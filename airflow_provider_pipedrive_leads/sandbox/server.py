@@ -16,7 +16,7 @@ from airflow_provider_pipedrive_leads.sandbox import conversion
 from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms
 from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
 from airflow_provider_pipedrive_leads.sandbox.delivery import deliver, send_whole
-from airflow_provider_pipedrive_leads.sandbox.gate import LARGEST_BODY, Incoming, Outcome, answer
+from airflow_provider_pipedrive_leads.sandbox.gate import Incoming, Outcome, answer
 from airflow_provider_pipedrive_leads.sandbox.journal import without_secrets
 from airflow_provider_pipedrive_leads.sandbox.parameters import read_object
 from airflow_provider_pipedrive_leads.sandbox.replies import HTML_HEADERS, InvalidError, Reply
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 TEST_SEATS = 1_000
+LARGEST_SHOWN_BODY = 50_000
 PAGE = Path(__file__).parent / "page" / "index.html"
 
 
@@ -113,7 +114,7 @@ async def _incoming(request: Request) -> Incoming:
 
 
 def _shown_body(incoming: Incoming | None) -> Any:
-    if incoming is None or not incoming.content or len(incoming.content) > LARGEST_BODY:
+    if incoming is None or not incoming.content or len(incoming.content) > LARGEST_SHOWN_BODY:
         return None
     try:
         return without_secrets(read_object(incoming.content, incoming.content_type))
