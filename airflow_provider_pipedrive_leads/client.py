@@ -16,22 +16,21 @@ from urllib.parse import urlsplit
 import msgspec
 import requests  # noqa: TID253 - this module is itself imported only when the first call is made
 
+from airflow_provider_pipedrive_leads.api.budget import SMALLEST_DAY, DailyBudget
 from airflow_provider_pipedrive_leads.api.connection import ApiToken
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveAuthError,
     PipedriveConnectionError,
-    PipedriveDailyBudgetError,
     PipedriveError,
     PipedriveNotFoundError,
     PipedriveRateLimitError,
     error_from_reply,
-    number,
 )
 from airflow_provider_pipedrive_leads.api.oauth import fingerprint
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.api.pacing import SEARCHES_ALLOWED, BurstWindow
 from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from
-from airflow_provider_pipedrive_leads.api.retries import seconds_before_repeat
+from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS, as_day_spent, seconds_before_repeat
 from airflow_provider_pipedrive_leads.login import login_for
 
 if TYPE_CHECKING:
@@ -108,8 +107,8 @@ class PipedriveClient(LeadsApi):
 
     :param settings: from :func:`api.connection.read_connection`.
     :param token_store: where OAuth tokens are kept; default: in memory.
-    :param clock: seconds that only grow.
-    :param sleep: waits so many seconds.
+    :param clock: seconds that only grow; default: the machine's.
+    :param sleep: waits so many seconds; default: really.
     :param chance: a random number in [0, 1), for jitter.
     """
 
@@ -118,16 +117,18 @@ class PipedriveClient(LeadsApi):
         settings: ConnectionSettings,
         *,
         token_store: TokenStore | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
         self.usage = Usage()
-        self._clock = clock
-        self._sleep = sleep
+        self._clock = clock or time.monotonic
+        self._sleep = sleep or time.sleep
         self._chance = chance
         self._usage_lock = threading.Lock()
+        self._day = DailyBudget()
+        self._warned = False
         self._pace = _shared_pace(settings)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = USER_AGENT
@@ -146,7 +147,7 @@ class PipedriveClient(LeadsApi):
         :raises PipedriveError: the typed error of the last try.
         """
         started = self._clock()
-        repeats = 0
+        repeats = rejections = 0
         doubted = renewed = False
         header: Mapping[str, str] = {}
         while True:
@@ -166,8 +167,11 @@ class PipedriveClient(LeadsApi):
             except PipedriveError as error:
                 elapsed = self._clock() - started
                 delay = seconds_before_repeat(call, error, repeats=repeats, elapsed=elapsed, chance=self._chance())
+                if delay is None and isinstance(error, PipedriveRateLimitError) and rejections >= MOST_REPEATS:
+                    raise as_day_spent(error) from None
                 if delay is None:
                     raise
+                rejections += isinstance(error, PipedriveRateLimitError)
                 log.info("%s Sending it again in %.1f s.", error, delay)
                 doubted = doubted or error.in_doubt
                 wait = delay
@@ -182,6 +186,8 @@ class PipedriveClient(LeadsApi):
             status, headers, body = self._exchange(call, server, header)
         finally:
             self._give_places_back(call, headers)
+            with self._usage_lock:
+                self._day.under_way -= call.cost
         self._count(call, headers, repeat=repeat, rate_limited=status == requests.codes.too_many_requests)
         if 300 <= status < 400:
             raise self._redirected(call, status, headers)
@@ -256,14 +262,20 @@ class PipedriveClient(LeadsApi):
         )
 
     def _check_reserve(self, call: Call) -> None:
-        left, reserve = self.usage.daily_tokens_left, self.settings.daily_token_reserve
-        if reserve and left is not None and left - call.cost < reserve:
-            raise PipedriveDailyBudgetError(
-                f"{call.method} {call.path} was not sent: it costs {call.cost} API tokens, {left} are left of the"
-                f" company's day, and 'Daily token reserve' of {self.settings.name} keeps {reserve}.",
-                method=call.method,
-                path=call.path,
-            )
+        reserve = self.settings.daily_token_reserve
+        with self._usage_lock:
+            untold = self._day.left is None and self.usage.requests > 0
+            if reserve and not self._warned and untold:
+                self._warned = True
+                log.warning(
+                    "Pipedrive does not tell what is left of the day: 'Daily token reserve' of %s is kept by counting"
+                    " this task's own calls against %d API tokens.",
+                    self.settings.name,
+                    SMALLEST_DAY,
+                )
+            if reserve and (self._day.left is not None or untold):
+                self._day.check(call, reserve, self.settings.name)
+            self._day.under_way += call.cost
 
     def _take_places(self, call: Call) -> None:
         windows = self._pace.windows(call)
@@ -290,14 +302,14 @@ class PipedriveClient(LeadsApi):
             self._pace.windows(call)[-1].close(self._clock() + min(seconds, LONGEST_STANDSTILL))
 
     def _count(self, call: Call, headers: Mapping[str, str], *, repeat: bool, rate_limited: bool) -> None:
-        left = number(headers.get("x-daily-ratelimit-token-remaining"))
         with self._usage_lock:
+            self._day.learn(headers)
+            self._day.spent += 0 if rate_limited else call.cost
             self.usage.requests += 1
             self.usage.retries += repeat
             self.usage.rate_limited += rate_limited
-            self.usage.tokens += 0 if rate_limited else call.cost
-            if left is not None:
-                self.usage.daily_tokens_left = int(left)
+            self.usage.tokens = self._day.spent
+            self.usage.daily_tokens_left = self._day.left
 
 
 def _is_new_connection_error(problem: requests.RequestException) -> bool:

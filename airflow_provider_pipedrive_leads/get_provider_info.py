@@ -28,6 +28,12 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": "Pipedrive", "python-modules": ["airflow_provider_pipedrive_leads.operators.leads"]}
         ],
+        "triggers": [
+            {
+                "integration-name": "Pipedrive",
+                "python-modules": ["airflow_provider_pipedrive_leads.triggers.daily_budget"],
+            }
+        ],
         "sensors": [
             {"integration-name": "Pipedrive", "python-modules": ["airflow_provider_pipedrive_leads.sensors.leads"]}
         ],

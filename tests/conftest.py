@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ os.environ.update(
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "PIPEDRIVE_"))]:
     del os.environ[name]
 
+from airflow_provider_pipedrive_leads import client as client_module  # noqa: E402
 from airflow_provider_pipedrive_leads.api.connection import read_connection  # noqa: E402
 from airflow_provider_pipedrive_leads.client import PipedriveClient  # noqa: E402
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox  # noqa: E402
@@ -49,3 +51,24 @@ def client(sandbox: Sandbox):
 @pytest.fixture
 def person_id(client: PipedriveClient) -> int:
     return client.add_person("Robin Example")["id"]
+
+
+class JumpingTime:
+    """A clock on which sleeping takes no time."""
+
+    def __init__(self) -> None:
+        self._jumped = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._jumped
+
+    def sleep(self, seconds: float) -> None:
+        self._jumped += seconds
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch):
+    """Let clients wait in no time: for repeats, windows and bans."""
+    monkeypatch.setattr(client_module, "time", JumpingTime())
+    yield
+    client_module._paces.clear()

@@ -6,13 +6,15 @@ Bodies and statuses: docs/pipedrive-api.md, "Errors". Nothing here ever holds a 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from airflow_provider_pipedrive_leads.api.endpoints import Call
 
@@ -195,11 +197,23 @@ _REMEDIES: dict[int, tuple[type[PipedriveError], str]] = {
 def _too_many(
     call: Call, headers: Mapping[str, str], answer: str, facts: Facts
 ) -> PipedriveRateLimitError | PipedriveDailyBudgetError:
+    """Tell a spent day from a full burst window: by the tokens left, or by a wait that no burst window asks for."""
     left = number(headers.get("x-daily-ratelimit-token-remaining"))
-    if left is not None and left < call.cost:
-        remedy = f"The company's API tokens of the day are spent ({left:.0f} left, this call costs {call.cost})."
-        return PipedriveDailyBudgetError(f"{answer}. {remedy}", **facts)
-    return PipedriveRateLimitError(f"{answer}.", retry_after=seconds_to_wait(headers), **facts)
+    wait = seconds_to_wait(headers)
+    resets_at = _moment_after(headers.get("date"), wait) if wait > BAN_SECONDS else None
+    if (left is not None and left < call.cost) or wait > BAN_SECONDS:
+        rest = "" if left is None else f" ({left:.0f} left, this call costs {call.cost})"
+        until = f" They are back at {resets_at:%Y-%m-%d %H:%M} UTC." if resets_at else ""
+        remedy = f"The company's API tokens of the day are spent{rest}.{until}"
+        return PipedriveDailyBudgetError(f"{answer}. {remedy}", resets_at=resets_at, **facts)
+    return PipedriveRateLimitError(f"{answer}.", retry_after=wait, **facts)
+
+
+def _moment_after(date: str | None, seconds: float) -> datetime | None:
+    """The server's own time, so many seconds on."""
+    with suppress(ValueError):
+        return parsedate_to_datetime(date or "").astimezone(UTC) + timedelta(seconds=seconds)
+    return None
 
 
 def seconds_to_wait(headers: Mapping[str, str], *, default: float = 2.0) -> float:

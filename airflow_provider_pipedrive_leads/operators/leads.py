@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperator
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from airflow.sdk import Context, ObjectStoragePath
+    from airflow.sdk import Context, ObjectStoragePath, RetryPolicy
 
     from airflow_provider_pipedrive_leads.leads.reading import Selection
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 class PipedriveCreateLeadOperator(BaseOperator):
     """Create a lead.
 
-    A call whose outcome is unknown (a timeout, a reset) is not repeated by the hook; a retry of the task does create
-    again, so set ``retries=0`` where a second lead would hurt more than a failed task.
+    A create whose outcome is unknown (a timeout, a reset) is repeated neither by the hook nor by a retry of the task:
+    the task fails at once, for a second lead would be worse.
 
     :param title: what the lead is called.
     :param person_id: the person whom the lead hangs on; this or an organization is needed.
@@ -35,6 +37,8 @@ class PipedriveCreateLeadOperator(BaseOperator):
     :param fields: further fields by API name, custom-field key or custom-field name; options and labels by name.
     :param origin_id: your own id for the lead; can be set at creation only.
     :param pipedrive_conn_id: the Airflow connection.
+    :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
+    :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: the lead's id.
     """
 
@@ -62,9 +66,11 @@ class PipedriveCreateLeadOperator(BaseOperator):
         fields: Mapping[str, Any] | None = None,
         origin_id: str | None = None,
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        on_daily_budget: str = "fail",
+        retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(retry_policy=retry_policy, **kwargs)
         self.title = title
         self.person_id = person_id
         self.organization_id = organization_id
@@ -73,23 +79,30 @@ class PipedriveCreateLeadOperator(BaseOperator):
         self.fields = fields
         self.origin_id = origin_id
         self.pipedrive_conn_id = pipedrive_conn_id
+        self.on_daily_budget = on_daily_budget
 
     def execute(self, context: Context) -> str:  # noqa: ARG002
         """Check everything that can be checked, find or create the contact, create the lead."""
         from airflow_provider_pipedrive_leads.leads.writing import create_lead
 
-        lead = create_lead(
-            PipedriveLeadsHook(self.pipedrive_conn_id),
-            title=self.title,
-            person_id=self.person_id,
-            organization_id=self.organization_id,
-            person=self.person,
-            organization=self.organization,
-            fields=self.fields,
-            origin_id=self.origin_id,
-        )
+        with daily_budget(self):
+            lead = create_lead(
+                PipedriveLeadsHook(self.pipedrive_conn_id),
+                title=self.title,
+                person_id=self.person_id,
+                organization_id=self.organization_id,
+                person=self.person,
+                organization=self.organization,
+                fields=self.fields,
+                origin_id=self.origin_id,
+            )
         self.log.info("Created lead %s.", lead["id"])
         return str(lead["id"])
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Begin anew when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
 
 
 class PipedriveUpdateLeadOperator(BaseOperator):
@@ -102,6 +115,8 @@ class PipedriveUpdateLeadOperator(BaseOperator):
     :param remove_labels: labels to take off, by name or id. Labels are read, merged and written: a change that someone
         else makes in that moment is lost.
     :param pipedrive_conn_id: the Airflow connection.
+    :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
+    :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: the lead's id.
     """
 
@@ -117,28 +132,37 @@ class PipedriveUpdateLeadOperator(BaseOperator):
         add_labels: Sequence[str] = (),
         remove_labels: Sequence[str] = (),
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        on_daily_budget: str = "fail",
+        retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(retry_policy=retry_policy, **kwargs)
         self.lead_id = lead_id
         self.fields = fields
         self.add_labels = add_labels
         self.remove_labels = remove_labels
         self.pipedrive_conn_id = pipedrive_conn_id
+        self.on_daily_budget = on_daily_budget
 
     def execute(self, context: Context) -> str:  # noqa: ARG002
         """Send what changes."""
         from airflow_provider_pipedrive_leads.leads.writing import update_lead
 
-        update_lead(
-            PipedriveLeadsHook(self.pipedrive_conn_id),
-            self.lead_id,
-            fields=self.fields,
-            add_labels=self.add_labels,
-            remove_labels=self.remove_labels,
-        )
+        with daily_budget(self):
+            update_lead(
+                PipedriveLeadsHook(self.pipedrive_conn_id),
+                self.lead_id,
+                fields=self.fields,
+                add_labels=self.add_labels,
+                remove_labels=self.remove_labels,
+            )
         self.log.info("Updated lead %s.", self.lead_id)
         return self.lead_id
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> str:
+        """Begin anew when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
 
 
 class PipedriveExportLeadsOperator(BaseOperator):
@@ -155,6 +179,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
     :param columns: ``names``: flat, readable columns, fixed by the account's field catalogue. ``keys``: as the API
         gives them. Or a list of column names.
     :param pipedrive_conn_id: the Airflow connection.
+    :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
+    :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: ``path``; ``files`` (a list of one); ``rows``; ``updated_until``, the latest update time among the rows by
         Pipedrive's clock, None without rows; ``requests`` and API ``tokens`` spent. The event of each outlet asset
         carries the same as its ``extra``.
@@ -185,9 +211,11 @@ class PipedriveExportLeadsOperator(BaseOperator):
         archived: str = "include",
         columns: str | Sequence[str] = "names",
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        on_daily_budget: str = "fail",
+        retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(retry_policy=retry_policy, **kwargs)
         self.path = path
         self.owner_id = owner_id
         self.person_id = person_id
@@ -197,6 +225,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         self.archived = archived
         self.columns = columns
         self.pipedrive_conn_id = pipedrive_conn_id
+        self.on_daily_budget = on_daily_budget
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read page after page, write row after row, publish at the end."""
@@ -204,7 +233,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
 
         started = time.monotonic()
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
-        exported = export_leads(hook, self._selection(), self._place(), columns=self.columns)
+        with daily_budget(self):
+            exported = export_leads(hook, self._selection(), self._place(), columns=self.columns)
         used = hook.usage
         facts: dict[str, Any] = {
             "path": str(self.path),
@@ -220,6 +250,11 @@ class PipedriveExportLeadsOperator(BaseOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = facts
         return facts
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin anew when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
 
     def _selection(self) -> Selection:
         from airflow_provider_pipedrive_leads.leads.reading import Selection

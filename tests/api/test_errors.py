@@ -67,6 +67,16 @@ def test_a_spent_day_is_told_from_a_burst():
     assert burst.retry_after == 1
 
 
+def test_a_wait_of_hours_is_a_spent_day_and_says_until_when():
+    headers = {"retry-after": "3600", "date": "Sun, 01 Mar 2026 22:59:30 GMT"}
+    spent = error_from_reply(CALL, 429, headers, ENVELOPE)
+    assert isinstance(spent, PipedriveDailyBudgetError)
+    assert spent.resets_at.isoformat() == "2026-03-01T23:59:30+00:00"
+    assert "back at 2026-03-01 23:59 UTC" in str(spent)
+    assert error_from_reply(CALL, 429, {"retry-after": "3600"}, ENVELOPE).resets_at is None
+    assert isinstance(error_from_reply(CALL, 429, {"retry-after": "60"}, ENVELOPE), PipedriveRateLimitError)
+
+
 def test_errors_of_webhooks_and_strange_bodies():
     assert error_from_reply(CALL, 403, {}, b'{"success":false,"message":"no"}').error == "no"
     odd = error_from_reply(CALL, 404, {}, b'{"status":"error","errors":{"id":["must be a number"]}}')

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveAuthError,
+    PipedriveConfigError,
     PipedriveConnectionError,
     PipedriveDailyBudgetError,
     PipedriveError,
@@ -241,6 +242,39 @@ def test_the_reserve_of_the_day_is_kept(sandbox, client, with_rate_headers):
     with pytest.raises(PipedriveDailyBudgetError, match="Daily token reserve"):
         list(reserved.get_leads())
     assert reserved.usage.requests == 1
+
+
+def test_a_reserve_larger_than_the_day_is_a_mistake(sandbox, client, with_rate_headers):
+    client.get_lead_sources()
+    size = client._day.size
+    greedy = PipedriveClient(settings_for(sandbox.url, sandbox.token, daily_token_reserve=size))
+    greedy.get_lead_sources()
+    with pytest.raises(PipedriveConfigError, match="Daily token reserve"):
+        greedy.get_lead_sources()
+
+
+def test_without_headers_the_reserve_counts_own_calls_and_warns_once(sandbox, no_waiting, caplog):
+    played = sandbox.control.choices()["rate_headers"]
+    sandbox.control.set_choice("rate_headers", "absent")
+    blind = PipedriveClient(settings_for(sandbox.url, sandbox.token, daily_token_reserve=30_000 - 5))
+    try:
+        blind.get_lead_sources()
+        blind.get_lead_sources()
+        with pytest.raises(PipedriveDailyBudgetError, match="about 29996 are left"):
+            blind.get_lead_sources()
+    finally:
+        sandbox.control.set_choice("rate_headers", played)
+    assert blind.usage.daily_tokens_left is None
+    assert len([record for record in caplog.records if "does not tell" in record.message]) == 1
+
+
+def test_a_429_that_outlasts_five_windows_is_a_spent_day(sandbox, client, no_waiting):
+    patient = PipedriveClient(client.settings)
+    sandbox.control.fault("GET", "/v1/leadSources", "status", status=429, times=20)
+    with pytest.raises(PipedriveDailyBudgetError, match="most likely spent"):
+        patient.get_lead_sources()
+    assert patient.usage.rate_limited == 6
+    assert patient.usage.tokens == 0
 
 
 def test_usage_counts_requests_and_tokens(sandbox, client):

@@ -64,8 +64,7 @@ def test_the_test_button_says_who_and_which_company(sandbox, monkeypatch):
         ({"extra": "[1]"}, "Extra"),
     ],
 )
-def test_the_test_button_says_what_to_mend(sandbox, monkeypatch, change, words):
-    monkeypatch.setattr("time.sleep", lambda _: None)
+def test_the_test_button_says_what_to_mend(sandbox, monkeypatch, no_waiting, change, words):
     monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({**sandbox.connection, **change}))
     reached, sentence = PipedriveLeadsHook("crm").test_connection()
     assert not reached

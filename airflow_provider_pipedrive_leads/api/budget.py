@@ -1,0 +1,67 @@
+"""The company's daily budget of API tokens: what is left, and when a reserve is reached. Figures of one client.
+
+Sizes and headers: docs/pipedrive-api.md, "Daily budget" and "Headers". The headers may be missing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveDailyBudgetError, number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+
+SMALLEST_DAY = 30_000
+"""API tokens a day of one seat on the smallest plan: assumed where no reply tells."""
+RESERVE_FIELD = "'Daily token reserve' (daily_token_reserve)"
+
+
+class DailyBudget(msgspec.Struct):
+    """What is known of the day. Not thread-safe: the caller holds a lock.
+
+    :param left: tokens left by the last reply that told; None if none did.
+    :param size: tokens of a whole day, likewise.
+    :param spent: tokens that this client spent.
+    :param under_way: tokens of calls that have no reply yet.
+    """
+
+    left: int | None = None
+    size: int | None = None
+    spent: int = 0
+    under_way: int = 0
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Believe the server."""
+        left = number(headers.get("x-daily-ratelimit-token-remaining"))
+        size = number(headers.get("x-daily-ratelimit-token-limit"))
+        self.left = self.left if left is None else int(left)
+        self.size = self.size if size is None else int(size)
+
+    def guess_left(self) -> int:
+        """Tokens left as far as known: where the server does not tell, the smallest day less one's own spending."""
+        return SMALLEST_DAY - self.spent if self.left is None else self.left
+
+    def check(self, call: Call, reserve: int, connection: str) -> None:
+        """Refuse a call that would touch the reserve.
+
+        :raises PipedriveConfigError: the reserve is larger than a whole day.
+        :raises PipedriveDailyBudgetError: the call would leave less than the reserve.
+        """
+        if self.size is not None and reserve >= self.size:
+            raise PipedriveConfigError(
+                f"{connection}, field {RESERVE_FIELD}: keeps {reserve} API tokens, but the company's whole day has"
+                f" {self.size}. Lower it."
+            )
+        left = self.guess_left() - self.under_way
+        if left - call.cost < reserve:
+            raise PipedriveDailyBudgetError(
+                f"{call.method} {call.path} was not sent: it costs {call.cost} API tokens, about {left} are left of the"
+                f" company's day, and {RESERVE_FIELD} of {connection} keeps {reserve}.",
+                method=call.method,
+                path=call.path,
+            )

@@ -1,0 +1,57 @@
+"""What an operator or sensor does when the company's API tokens of the day are spent."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_pipedrive_leads.api import errors
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveDailyBudgetError, PipedriveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CHOICES = ("fail", "wait")
+
+
+class SpendsBudget(Protocol):
+    """An operator or sensor with the parameters that matter here."""
+
+    pipedrive_conn_id: str
+    on_daily_budget: str
+
+    def defer(self, *, trigger: Any, method_name: str) -> None:
+        """Airflow's own: leave the worker until the trigger fires."""
+
+
+@contextmanager
+def daily_budget(task: SpendsBudget) -> Iterator[None]:
+    """Run a block of API calls; on a spent day fail, or leave the worker and go on with ``execute_next_day``.
+
+    :raises PipedriveConfigError: ``on_daily_budget`` is neither ``fail`` nor ``wait``.
+    """
+    if task.on_daily_budget not in CHOICES:
+        raise PipedriveConfigError(f"on_daily_budget: {task.on_daily_budget!r} is neither 'fail' nor 'wait'.")
+    try:
+        yield
+    except PipedriveDailyBudgetError:
+        if task.on_daily_budget == "fail":
+            raise
+        from airflow_provider_pipedrive_leads.triggers.daily_budget import PipedriveDailyBudgetTrigger
+
+        task.defer(trigger=PipedriveDailyBudgetTrigger(task.pipedrive_conn_id), method_name="execute_next_day")
+
+
+def check_event(event: Mapping[str, Any] | None) -> None:
+    """Read the event that woke a task.
+
+    :raises PipedriveError: the typed error that the trigger met, or that there is no event that can be understood.
+    """
+    event = event or {}
+    status = event.get("status")
+    if status == "success":
+        return
+    if status != "error":
+        raise PipedriveError(f"The trigger woke the task with an event that cannot be understood: {status!r}.")
+    kind = getattr(errors, str(event.get("error")), PipedriveError)
+    raise kind(str(event.get("message")))
