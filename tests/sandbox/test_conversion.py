@@ -53,6 +53,7 @@ def test_a_deal_becomes_a_lead_again(api: Any) -> None:
         api.field("Trial period")["key"] + "_until": "2026-02-01",
         api.field("Site address")["key"]: "Mill Lane 3, 10115 Berlin, Germany",
         api.field("Lead score")["key"]: 4.5,
+        api.field("Best time to call")["key"]: "09:30:00",
     }
     lead = api.new_lead(title="There and back", **given)
     _convert(api, lead)
