@@ -41,7 +41,6 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "address": ADDRESS_PARTS,
 }
 REFERENCES = {"user": "users", "people": "persons", "org": "organizations"}
-WRITABLE_COMPANIONS = ("currency", "until", "timezone_id")
 LONGEST_VARCHAR = 255
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
@@ -91,11 +90,6 @@ def rounded(number: float, places: int) -> float:
     """A number with at most so many decimals; whole numbers lose their point."""
     short = Decimal(str(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     return int(short) if short == int(short) else float(short)
-
-
-def searchable_text(value: object) -> str:
-    """A custom value as the search index sees it."""
-    return str(value)
 
 
 def _read_varchar(value: object, key: str) -> Value:
