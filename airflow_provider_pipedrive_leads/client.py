@@ -10,11 +10,13 @@ import logging
 import random
 import threading
 import time
+from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 import requests  # noqa: TID253 - this module is itself imported only when the first call is made
+import urllib3
 
 from airflow_provider_pipedrive_leads.api.budget import SMALLEST_DAY, DailyBudget
 from airflow_provider_pipedrive_leads.api.connection import ApiToken
@@ -214,13 +216,14 @@ class PipedriveClient(LeadsApi):
                 body = self._read_body(call, response)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return response.status_code, headers, body
-        except requests.RequestException as problem:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as problem:
             raise self._no_reply(call, server, problem) from None
 
     def _read_body(self, call: Call, response: requests.Response) -> bytes:
+        """Take each piece as it arrives: who waits for full blocks, or for output of gzip, forgets the time."""
         parts, size = [], 0
         deadline = self._clock() + self.settings.timeout
-        for part in response.iter_content(CHUNK):
+        while part := response.raw.read1(CHUNK, decode_content=False):
             parts.append(part)
             size += len(part)
             if size > LARGEST_REPLY or self._clock() > deadline:
@@ -231,9 +234,13 @@ class PipedriveClient(LeadsApi):
                     path=call.path,
                     in_doubt=True,
                 )
-        return b"".join(parts)
+        packed = b"".join(parts)
+        if "content-encoding" not in response.headers:
+            return packed
+        unpacking = urllib3.HTTPResponse(BytesIO(packed), headers=response.headers, preload_content=False)
+        return unpacking.read(LARGEST_REPLY, decode_content=True)
 
-    def _no_reply(self, call: Call, server: str, problem: requests.RequestException) -> PipedriveConnectionError:
+    def _no_reply(self, call: Call, server: str, problem: Exception) -> PipedriveConnectionError:
         host = urlsplit(server).netloc
         never_sent = isinstance(problem, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError) or (
             _is_new_connection_error(problem)
@@ -243,7 +250,7 @@ class PipedriveClient(LeadsApi):
         elif isinstance(problem, requests.exceptions.SSLError):
             words = "did not prove its identity (TLS)"
             never_sent = True
-        elif isinstance(problem, requests.exceptions.Timeout):
+        elif isinstance(problem, requests.exceptions.Timeout | urllib3.exceptions.ReadTimeoutError):
             words = f"did not answer within {self.settings.timeout:g} s"
         else:
             words = "ended the connection before its reply was whole"
@@ -312,7 +319,7 @@ class PipedriveClient(LeadsApi):
             self.usage.daily_tokens_left = self._day.left
 
 
-def _is_new_connection_error(problem: requests.RequestException) -> bool:
+def _is_new_connection_error(problem: Exception) -> bool:
     """Whether the socket never came about; ``requests`` has one class for that and for resets."""
     cause = problem.args[0] if problem.args else None
     reason = getattr(cause, "reason", cause)
