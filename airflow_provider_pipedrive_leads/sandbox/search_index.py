@@ -106,7 +106,7 @@ class SearchIndex:
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    texts = ("\n" + "".join(f"{text.casefold()}\n" for text in entry.texts.get(field, [])) for field in TEXT_FIELDS)
+    texts = [_folded(entry.texts.get(field)) for field in TEXT_FIELDS]
     return (
         entry.kind,
         entry.id,
@@ -119,3 +119,8 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         entry.archived,
         *texts,
     )
+
+
+def _folded(texts: list[str] | None) -> str:
+    """Texts without regard to case, a line each, so that a whole one can be told from a part."""
+    return "\n" + "\n".join(texts).casefold() + "\n" if texts else "\n"
