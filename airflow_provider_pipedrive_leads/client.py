@@ -152,8 +152,12 @@ class PipedriveClient(LeadsApi):
         repeats = rejections = 0
         doubted = renewed = False
         header: Mapping[str, str] = {}
+        stale: Mapping[str, str] = {}
         while True:
             try:
+                if stale:
+                    self._login.renew(stale)
+                    stale = {}
                 server, header = self._login.sign()
                 return self._send_once(call, server, header, repeat=repeats > 0)
             except PipedriveNotFoundError:
@@ -162,9 +166,9 @@ class PipedriveClient(LeadsApi):
                 raise
             except PipedriveAuthError as error:
                 refused = error.status == requests.codes.unauthorized and bool(header)
-                if renewed or not refused or not self._login.renew(header):
+                if renewed or not refused or not self._login.renewable:
                     raise
-                renewed = True
+                renewed, stale = True, header
                 wait = 0.0
             except PipedriveError as error:
                 elapsed = self._clock() - started

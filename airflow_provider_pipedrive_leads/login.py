@@ -31,13 +31,18 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Login(Protocol):
-    """How calls are signed."""
+    """How calls are signed.
+
+    :param renewable: whether there is a new token to be had when one is refused.
+    """
+
+    renewable: bool
 
     def sign(self) -> tuple[str, dict[str, str]]:
         """Give the server that calls go to, and the header that carries the token."""
 
-    def renew(self, header: Mapping[str, str]) -> bool:
-        """Get a new token after the one in ``header`` was refused; False if there is none to be had."""
+    def renew(self, header: Mapping[str, str]) -> None:
+        """Get a new token after the one in ``header`` was refused."""
 
 
 class TokenStore(Protocol):
@@ -78,6 +83,8 @@ def login_for(settings: ConnectionSettings, session: requests.Session, store: To
 class ApiTokenLogin:
     """A personal API token: it never expires, and cannot be renewed."""
 
+    renewable = False
+
     def __init__(self, base_url: str, token: Secret) -> None:
         self._base_url = base_url
         self._token = token
@@ -86,9 +93,8 @@ class ApiTokenLogin:
         """Give server and header."""
         return self._base_url, {"x-api-token": self._token.reveal}
 
-    def renew(self, header: Mapping[str, str]) -> bool:  # noqa: ARG002
+    def renew(self, header: Mapping[str, str]) -> None:
         """There is no other token."""
-        return False
 
 
 class OAuthLogin:
@@ -97,6 +103,8 @@ class OAuthLogin:
     Threads of a process refresh one at a time. Processes may refresh at once: each looks into the store before it does
     and after it was refused, so that all end with a good token.
     """
+
+    renewable = True
 
     def __init__(
         self,
@@ -130,13 +138,12 @@ class OAuthLogin:
         base_url = base_url_for(self._settings, self._app, tokens.api_domain)
         return base_url, {"Authorization": f"Bearer {tokens.access_token.reveal}"}
 
-    def renew(self, header: Mapping[str, str]) -> bool:
+    def renew(self, header: Mapping[str, str]) -> None:
         """Replace the refused token, unless another thread or process did so already."""
         with self._lock:
             current = self._tokens
             if current is None or header.get("Authorization") == f"Bearer {current.access_token.reveal}":
                 self._tokens = self._other_than(current) or self._refresh()
-        return True
 
     def _other_than(self, tokens: OAuthTokens | None) -> OAuthTokens | None:
         """What the store holds, if it is of this grant, fresh, and not what we have already."""
