@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 import threading
 import time
 from io import BytesIO
@@ -251,7 +252,7 @@ class PipedriveClient(LeadsApi):
         )
         if never_sent:
             words = f"cannot be reached. Check 'Company domain' (Host) of {self.settings.name}, and the network"
-        elif isinstance(problem, requests.exceptions.SSLError):
+        elif _is_certificate_error(problem):
             words = "did not prove its identity (TLS)"
             never_sent = True
         elif isinstance(problem, requests.exceptions.Timeout | urllib3.exceptions.ReadTimeoutError):
@@ -325,6 +326,16 @@ class PipedriveClient(LeadsApi):
 
 def _is_new_connection_error(problem: Exception) -> bool:
     """Whether the socket never came about; ``requests`` has one class for that and for resets."""
-    cause = problem.args[0] if problem.args else None
+    return type(_reason(problem)).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
+
+
+def _is_certificate_error(problem: Exception) -> bool:
+    """Whether TLS never came about; other TLS errors may come in place of the reply."""
+    reason = _reason(problem)
+    return isinstance(reason.args[0] if reason.args else None, ssl.SSLCertVerificationError)
+
+
+def _reason(problem: Exception) -> Exception:
+    cause = problem.args[0] if problem.args else problem
     reason = getattr(cause, "reason", cause)
-    return type(reason).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
+    return reason if isinstance(reason, Exception) else problem
