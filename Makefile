@@ -43,7 +43,7 @@ constraints: $(READY) ## Pin the newest dependencies in constraints.txt
 		--quiet --output-file constraints.txt
 
 clean: ## Remove all that the other commands made
-	@rm -rf $(VENV) .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/sandbox/vendor_sdk/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt

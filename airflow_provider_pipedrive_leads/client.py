@@ -77,7 +77,7 @@ class _Pace:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.all_calls = BurstWindow()
-        self.searches = BurstWindow(SEARCHES_ALLOWED)
+        self.searches = BurstWindow(SEARCHES_ALLOWED, share=SEARCHES_ALLOWED)
 
     def windows(self, call: Call) -> tuple[BurstWindow, ...]:
         return (self.all_calls, self.searches) if call.search else (self.all_calls,)
@@ -187,15 +187,16 @@ class PipedriveClient(LeadsApi):
 
     def _send_once(self, call: Call, server: str, header: Mapping[str, str], *, repeat: bool) -> Reply:
         self._check_reserve(call)
-        self._take_places(call)
-        headers: Mapping[str, str] = {}
+        sent = self._take_places(call)
+        status, headers = 0, dict[str, str]()
         try:
             status, headers, body = self._exchange(call, server, header)
         finally:
-            self._give_places_back(call, headers)
+            rejected = status == requests.codes.too_many_requests
+            self._give_places_back(call, sent, headers, rejected=rejected)
             with self._usage_lock:
                 self._day.under_way -= call.cost
-        self._count(call, headers, repeat=repeat, rate_limited=status == requests.codes.too_many_requests)
+        self._count(call, headers, repeat=repeat, rate_limited=rejected)
         if 300 <= status < 400:
             raise self._redirected(call, status, headers)
         if not 200 <= status < 300:
@@ -205,7 +206,7 @@ class PipedriveClient(LeadsApi):
             raise error
         return reply_from(call, status, headers, body)
 
-    def _exchange(self, call: Call, server: str, header: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+    def _exchange(self, call: Call, server: str, header: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         try:
             with self._session.request(
                 call.method,
@@ -289,7 +290,8 @@ class PipedriveClient(LeadsApi):
                 self._day.check(call, reserve, self.settings.name)
             self._day.under_way += call.cost
 
-    def _take_places(self, call: Call) -> None:
+    def _take_places(self, call: Call) -> float:
+        """Wait for a place in each window; give the time at which they were taken."""
         windows = self._pace.windows(call)
         while True:
             with self._pace.lock:
@@ -298,16 +300,16 @@ class PipedriveClient(LeadsApi):
                 if wait <= 0:
                     for window in windows:
                         window.take()
-                    return
+                    return now
             self._sleep(wait)
 
-    def _give_places_back(self, call: Call, headers: Mapping[str, str]) -> None:
+    def _give_places_back(self, call: Call, sent: float, headers: Mapping[str, str], *, rejected: bool) -> None:
         with self._pace.lock:
             now = self._clock()
-            for window in self._pace.windows(call):
-                window.give_back(now)
-            if not call.search:
-                self._pace.all_calls.learn(headers, now)
+            told = {} if call.search else headers
+            self._pace.all_calls.give_back(sent, now, told, rejected=rejected and not call.search)
+            if call.search:
+                self._pace.searches.give_back(sent, now, {}, rejected=rejected)
 
     def _hold_still(self, call: Call, seconds: float) -> None:
         with self._pace.lock:

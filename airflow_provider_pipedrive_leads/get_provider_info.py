@@ -37,6 +37,14 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {"integration-name": "Pipedrive", "python-modules": ["airflow_provider_pipedrive_leads.sensors.leads"]}
         ],
+        "asset-uris": [
+            {
+                "schemes": ["pipedrive"],
+                "handler": "airflow_provider_pipedrive_leads.assets.leads.sanitize_uri",
+                "factory": "airflow_provider_pipedrive_leads.assets.leads.create_asset",
+                "to_openlineage_converter": "airflow_provider_pipedrive_leads.assets.leads.to_openlineage",
+            }
+        ],
     }
 
 

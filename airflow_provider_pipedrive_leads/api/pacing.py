@@ -1,12 +1,15 @@
-"""Keeping the burst window: so many calls in any two seconds, decided from times alone.
+"""Keeping the burst window: so many calls in any two seconds, decided from times and reports alone.
 
-A call takes a place when it is sent and gives it back two seconds after its reply, because the server counted it
-at some moment in between. Limits by plan: docs/pipedrive-api.md, "Limits".
+A call takes a place when it is sent and gives it back two seconds after its reply, because the server counted it at
+some moment in between: within one process no call is too many. Other processes on the same token show only in what
+the server reports: while there are any, this one takes a share that shrinks when the window gets tight and grows slowly
+when it does not, so that all come to live side by side. Limits by plan: docs/pipedrive-api.md, "Limits".
 """
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.errors import number
@@ -20,51 +23,114 @@ LEAST_ALLOWED = 20
 SEARCHES_ALLOWED = 10
 """Search calls per window, on every plan."""
 SHORT_SLEEP = 0.01
+LONGEST_MEMORY = 10.0
+"""Seconds for which ended calls are remembered beyond the window, to compare with reports that were long under way."""
+
+FIRST_SHARE = 1.0
+"""Calls that a process dares before it knows anything."""
+TIGHT = 0.2
+"""The part of the window that stays free for others to come in."""
+SHRINK = 0.8
+SHRINK_REJECTED = 0.5
+SHRINK_PAUSE = 0.5
+"""Seconds between two shrinkings, so that the first can show."""
+GROWTH = 0.08
+"""The part of the room reported that a process takes in a second."""
+BLIND_SHARE = 5.0
+"""Places that a process takes when the first reply reports nothing."""
+BLIND_START = 1.5
+"""Factor for each window in which nothing was reported and no 429 came yet."""
+BLIND_GROWTH = 0.05
+"""Places more for each window without a 429, once one came and nothing is reported."""
+SECONDS_TO_FORGET_OTHERS = 6.0
 
 
 class BurstWindow:
     """The places of one rolling window. Not thread-safe: the caller holds a lock.
 
-    :param allowed: calls in any two seconds.
+    :param allowed: calls in any two seconds that the server takes from all processes together.
+    :param share: how many of them this process takes to begin with.
     """
 
-    def __init__(self, allowed: int = LEAST_ALLOWED) -> None:
+    def __init__(self, allowed: int = LEAST_ALLOWED, share: float = FIRST_SHARE) -> None:
         self.allowed = allowed
+        self.share = share
+        self._reported = False
         self._in_flight = 0
-        self._replied: deque[float] = deque()
+        self._replied: list[float] = []
         self._closed_until = 0.0
+        self._others_seen: float | None = None
+        self._shrunk_at = -math.inf
+        self._grown_at = 0.0
 
     def delay(self, now: float) -> float:
         """Seconds until asking again makes sense; 0 if a call may go now. ``now`` is any steadily growing clock."""
-        while self._replied and self._replied[0] + WINDOW_SECONDS <= now:
-            self._replied.popleft()
+        del self._replied[: bisect_right(self._replied, now - WINDOW_SECONDS - LONGEST_MEMORY)]
         if now < self._closed_until:
             return self._closed_until - now
-        if self._in_flight + len(self._replied) < self.allowed:
+        taken = self._taken_since(now - WINDOW_SECONDS)
+        if taken < min(self.allowed, int(self.share)):
             return 0.0
-        if not self._replied:
+        if taken == self._in_flight:
             return SHORT_SLEEP
-        return max(self._replied[0] + WINDOW_SECONDS - now, 0.0)
+        oldest = self._replied[bisect_right(self._replied, now - WINDOW_SECONDS)]
+        return min(oldest + WINDOW_SECONDS - now, self._patience())
+
+    def _patience(self) -> float:
+        """A share that is still growing is looked at again soon."""
+        return WINDOW_SECONDS if self.share >= self.allowed else SHORT_SLEEP * 5
+
+    def _taken_since(self, moment: float) -> int:
+        """Calls under way, and calls whose reply came after a moment."""
+        return self._in_flight + len(self._replied) - bisect_right(self._replied, moment)
 
     def take(self) -> None:
         """Note that a call is being sent."""
         self._in_flight += 1
 
-    def give_back(self, now: float) -> None:
-        """Note that a call ended, however it ended."""
+    def give_back(self, sent: float, now: float, headers: Mapping[str, str], *, rejected: bool = False) -> None:
+        """Note that a call that was sent at ``sent`` ended, however it ended, and what the server reported with it."""
+        own = self._taken_since(sent - WINDOW_SECONDS)
         self._in_flight -= 1
         self._replied.append(now)
-
-    def learn(self, headers: Mapping[str, str], now: float) -> None:
-        """Believe the server about the size of the window, and hold still when others have used it up."""
-        limit = number(headers.get("x-ratelimit-limit"))
-        if limit is not None and limit >= 1:
-            self.allowed = int(limit)
-        remaining, reset = (number(headers.get(f"x-ratelimit-{name}")) for name in ("remaining", "reset"))
-        others_are_busy = self._in_flight + len(self._replied) < self.allowed
-        if remaining == 0 and others_are_busy and reset is not None:
-            self.close(now + min(reset, WINDOW_SECONDS))
+        limit, remaining = (number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
+        if rejected:  # alone it would not have been too many
+            self._others_seen = now
+            self._shrink(now, SHRINK_REJECTED)
+        elif limit is not None and limit >= 1 and remaining is not None:
+            self._reported = True
+            if limit - remaining > own:
+                self._others_seen = now
+            self._share_by_report(int(limit), remaining, now)
+        elif not self._reported:
+            self._share_blindly(now)
 
     def close(self, until: float) -> None:
         """Let nothing pass before ``until``: after a 429."""
         self._closed_until = max(self._closed_until, until)
+
+    def _share_by_report(self, limit: int, remaining: float, now: float) -> None:
+        self.allowed = limit
+        if self._others_seen is None or now - self._others_seen > SECONDS_TO_FORGET_OTHERS:
+            self.share = float(limit)
+        elif remaining < limit * TIGHT:
+            self._shrink(now, SHRINK)
+        else:
+            room = remaining - limit * TIGHT
+            grown = self.share + room * GROWTH * (now - self._grown_at)
+            self.share = min(grown, self._taken_since(now - WINDOW_SECONDS) + room / 2, float(limit))
+        self._grown_at = now
+
+    def _share_blindly(self, now: float) -> None:
+        """Without reports: grow fast until a first 429, then creep."""
+        if self._others_seen is None:
+            self.share = min(max(self.share, BLIND_SHARE), float(self.allowed))
+        if now - self._grown_at >= WINDOW_SECONDS:
+            self._grown_at = now
+            grown = self.share * BLIND_START if self._others_seen is None else self.share + BLIND_GROWTH
+            self.share = min(grown, float(self.allowed))
+
+    def _shrink(self, now: float, factor: float) -> None:
+        if now - self._shrunk_at >= SHRINK_PAUSE:
+            self._shrunk_at = now
+            self.share = max(min(self.share, self._taken_since(now - WINDOW_SECONDS)) * factor, FIRST_SHARE)

@@ -8,6 +8,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+from airflow_provider_pipedrive_leads.hooks.lineage import LeadsLineage
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
@@ -34,6 +35,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         super().__init__()
         self.pipedrive_conn_id = pipedrive_conn_id
         self._client: PipedriveClient | None = None
+        self._lineage = LeadsLineage(self)
 
     def get_conn(self) -> PipedriveClient:
         """Give the client behind the hook; made at the first call."""
@@ -55,8 +57,10 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         return self.get_conn().usage
 
     def send(self, call: Call) -> Reply:
-        """Send a call through the client."""
-        return self.get_conn().send(call)
+        """Send a call through the client, and tell Airflow's lineage of it."""
+        reply = self.get_conn().send(call)
+        self._lineage.note(call, reply)
+        return reply
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence who was reached, or what to mend (``getCurrentUser``, 2 tokens)."""

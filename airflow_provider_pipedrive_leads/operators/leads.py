@@ -229,12 +229,15 @@ class PipedriveExportLeadsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read page after page, write row after row, publish at the end."""
+        from airflow_provider_pipedrive_leads.hooks.lineage import report_file
         from airflow_provider_pipedrive_leads.leads.export import export_leads
 
         started = time.monotonic()
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        place = self._place()
         with daily_budget(self):
-            exported = export_leads(hook, self._selection(), self._place(), columns=self.columns)
+            exported = export_leads(hook, self._selection(), place, columns=self.columns)
+        report_file(place)
         used = hook.usage
         facts: dict[str, Any] = {
             "path": str(self.path),

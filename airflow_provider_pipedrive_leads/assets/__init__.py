@@ -1,0 +1,1 @@
+"""Floor 5: the assets that Airflow knows by their scheme."""

@@ -1,0 +1,143 @@
+"""What hooks and operators tell Airflow's lineage: whose leads were read or written, and to which file.
+
+Airflow gathers it only where something reads it, such as the OpenLineage provider. It is never in the way: no call is
+made for it, and whatever goes wrong in it ends in the debug log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from airflow_provider_pipedrive_leads.api.connection import OAuthApp
+from airflow_provider_pipedrive_leads.assets.leads import DOMAIN, SCHEME, company_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.api.replies import Reply
+    from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+
+log = logging.getLogger(__name__)
+
+Direction = Literal["input", "output"]
+BOTH = 2
+LOCAL_PROTOCOLS = ("", "file", "local")
+READING = re.compile(r"/(v1|api/v1|api/v2)/leads(/[^/]+)?")
+WRITING = re.compile(r"/(v1|api/v1|api/v2)/(leads(/[^/]+(/convert/deal)?)?|deals/[^/]+/convert/lead)")
+CURRENT_USER = re.compile(r"/(v1|api/v1)/users/me")
+LEADS_OWN_ADDRESS = re.compile(r"(.+)\+[0-9]+\+lead[0-9a-z]+@pipedrivemail\.com", re.IGNORECASE)
+"""Of ``cc_email``: company domain, company id, lead (docs/pipedrive-api.md, "The object")."""
+
+
+def direction_of(call: Call) -> Direction | None:
+    """Say whether a call reads leads (``input``), writes them (``output``: conversions too), or neither."""
+    if call.method == "GET":
+        return "input" if READING.fullmatch(call.path) else None
+    return "output" if WRITING.fullmatch(call.path) else None
+
+
+def company_at(url: str) -> str | None:
+    """Name the company whose own host a URL is on; None for hosts that are shared or not Pipedrive's."""
+    host = urlsplit(url).hostname or ""
+    return company_named(host) if host.endswith(DOMAIN) else None
+
+
+def company_in(call: Call, reply: Reply) -> str | None:
+    """Name the company that a reply gives away: the current user's, or the one in a lead's own mail address."""
+    rows = reply.data if isinstance(reply.data, list) else [reply.data]
+    first = rows[0] if rows and isinstance(rows[0], dict) else {}
+    if CURRENT_USER.fullmatch(call.path):
+        return company_named(str(first.get("company_domain") or ""))
+    address = LEADS_OWN_ADDRESS.fullmatch(str(first.get("cc_email"))) if direction_of(call) else None
+    return company_named(address[1]) if address else None
+
+
+class LeadsLineage:
+    """Reports once that a hook read leads, and once that it wrote some, as soon as it is known whose they are.
+
+    The company is that of the server's name, else the one in a reply, else the one that OAuth tokens are for.
+    """
+
+    def __init__(self, hook: PipedriveLeadsHook) -> None:
+        self._hook = hook
+        self._lock = threading.Lock()
+        self._company: str | None = None
+        self._tokens_tell = True
+        self._waiting: set[Direction] = set()
+        self._done: set[Direction] = set()
+
+    def note(self, call: Call, reply: Reply) -> None:
+        """Take note of a call that succeeded."""
+        if len(self._done) == BOTH:
+            return
+        direction = direction_of(call)
+        if self._company and (direction is None or direction in self._done):
+            return
+        with never_in_the_way(), self._lock:
+            self._company = self._company or company_in(call, reply)
+            if direction and direction not in self._done:
+                self._waiting.add(direction)
+            if self._waiting:
+                self._report()
+
+    def _report(self) -> None:
+        from airflow.sdk.lineage import NoOpCollector, get_hook_lineage_collector
+
+        collector = get_hook_lineage_collector()
+        if isinstance(collector, NoOpCollector):
+            self._done = {"input", "output"}
+            return
+        self._company = (
+            company_at(self._hook.get_conn().settings.base_url) or self._company or self._company_of_tokens()
+        )
+        if self._company is None:
+            return
+        self._done |= self._waiting
+        while self._waiting:
+            add = collector.add_input_asset if self._waiting.pop() == "input" else collector.add_output_asset
+            add(context=self._hook, scheme=SCHEME, asset_kwargs={"company": self._company})
+
+    def _company_of_tokens(self) -> str | None:
+        """Look into the token store, once."""
+        if not self._tokens_tell or not isinstance(self._hook.get_conn().settings.login, OAuthApp):
+            return None
+        from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
+
+        self._tokens_tell = False
+        tokens = VariableTokenStore(self._hook.pipedrive_conn_id).load()
+        return company_at(tokens.api_domain) if tokens else None
+
+
+def report_file(place: ObjectStoragePath) -> None:
+    """Report a file that was written. Airflow sees by itself only what is written through ``place.open``."""
+    with never_in_the_way():
+        from airflow.sdk.lineage import get_hook_lineage_collector
+
+        get_hook_lineage_collector().add_output_asset(context=place, uri=file_uri(place))
+
+
+def file_uri(place: ObjectStoragePath) -> str:
+    """Name a file as Airflow's lineage does, without login and query: they may hold secrets."""
+    if place.protocol in LOCAL_PROTOCOLS:
+        return f"file://{Path(place.path).absolute()}"
+    scheme, _, rest = re.split("[?#]", str(place))[0].partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}"
+
+
+@contextmanager
+def never_in_the_way() -> Iterator[None]:
+    """Let nothing that goes wrong in lineage reach the task."""
+    try:
+        yield
+    except Exception as problem:  # noqa: BLE001 - what readers and plugins do is not ours, and the work is done
+        log.debug("Lineage was not reported: %s.", type(problem).__name__)
