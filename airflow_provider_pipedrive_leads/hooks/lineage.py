@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -18,8 +17,6 @@ from airflow_provider_pipedrive_leads.api.connection import OAuthApp
 from airflow_provider_pipedrive_leads.assets.leads import DOMAIN, SCHEME, company_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow.sdk import ObjectStoragePath
 
     from airflow_provider_pipedrive_leads.api.endpoints import Call
@@ -27,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 
 log = logging.getLogger(__name__)
+_reporting = threading.Lock()
+"""One for all hooks: the collector is one too, and a hook without a lock of its own can be copied."""
 
 Direction = Literal["input", "output"]
 BOTH = 2
@@ -69,7 +68,6 @@ class LeadsLineage:
 
     def __init__(self, hook: PipedriveLeadsHook) -> None:
         self._hook = hook
-        self._lock = threading.Lock()
         self._company: str | None = None
         self._tokens_tell = True
         self._waiting: set[Direction] = set()
@@ -82,12 +80,16 @@ class LeadsLineage:
         direction = direction_of(call)
         if self._company and (direction is None or direction in self._done):
             return
-        with never_in_the_way(), self._lock:
-            self._company = self._company or company_in(call, reply)
-            if direction and direction not in self._done:
-                self._waiting.add(direction)
-            if self._waiting:
-                self._report()
+        with _reporting:
+            try:
+                self._company = self._company or company_in(call, reply)
+                if direction and direction not in self._done:
+                    self._waiting.add(direction)
+                if self._waiting:
+                    self._report()
+            except Exception as problem:  # noqa: BLE001 - readers and plugins may raise anything, and the call is done
+                self._done = {"input", "output"}
+                log.debug("Lineage is not reported: %s.", type(problem).__name__)
 
     def _report(self) -> None:
         from airflow.sdk.lineage import NoOpCollector, get_hook_lineage_collector
@@ -119,10 +121,12 @@ class LeadsLineage:
 
 def report_file(place: ObjectStoragePath) -> None:
     """Report a file that was written. Airflow sees by itself only what is written through ``place.open``."""
-    with never_in_the_way():
-        from airflow.sdk.lineage import get_hook_lineage_collector
+    from airflow.sdk.lineage import get_hook_lineage_collector
 
+    try:
         get_hook_lineage_collector().add_output_asset(context=place, uri=file_uri(place))
+    except Exception as problem:  # noqa: BLE001 - as above
+        log.debug("Lineage is not reported: %s.", type(problem).__name__)
 
 
 def file_uri(place: ObjectStoragePath) -> str:
@@ -132,12 +136,3 @@ def file_uri(place: ObjectStoragePath) -> str:
     scheme, _, rest = re.split("[?#]", str(place))[0].partition("://")
     server, slash, path = rest.partition("/")
     return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}"
-
-
-@contextmanager
-def never_in_the_way() -> Iterator[None]:
-    """Let nothing that goes wrong in lineage reach the task."""
-    try:
-        yield
-    except Exception as problem:  # noqa: BLE001 - what readers and plugins do is not ours, and the work is done
-        log.debug("Lineage was not reported: %s.", type(problem).__name__)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from airflow.sdk import ObjectStoragePath, lineage, plugins_manager
@@ -14,7 +17,7 @@ from airflow_provider_pipedrive_leads.api.endpoints import Call, free_call
 from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens
 from airflow_provider_pipedrive_leads.api.replies import Reply
 from airflow_provider_pipedrive_leads.exceptions import PipedriveNotFoundError
-from airflow_provider_pipedrive_leads.hooks.lineage import company_at, company_in, direction_of, file_uri
+from airflow_provider_pipedrive_leads.hooks.lineage import company_at, company_in, direction_of, file_uri, report_file
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
 
@@ -129,6 +132,16 @@ def test_what_is_read_and_written_is_both(hook, collector, uri, person_id):
     assert told(collector) == [[(uri, 1)], [(uri, 1)]]
 
 
+def test_many_threads_tell_once(hook, collector, uri):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: next(hook.get_leads()), range(16)))
+    assert told(collector) == [[(uri, 1)], []]
+
+
+def test_a_hook_can_be_copied():
+    assert pickle.loads(pickle.dumps(copy.deepcopy(PipedriveLeadsHook("crm")))).pipedrive_conn_id == "crm"
+
+
 def test_every_hook_tells_for_itself(hook, collector, uri):
     next(hook.get_leads())
     next(PipedriveLeadsHook().get_leads())
@@ -220,11 +233,15 @@ def test_without_a_reader_nothing_is_looked_up(monkeypatch):
 
 @pytest.mark.parametrize("broken", ["get_hook_lineage_collector", "add_input_asset"])
 def test_what_goes_wrong_in_lineage_fails_no_call(hook, collector, monkeypatch, broken):
+    tries = []
+
     def fail(*args, **kwargs):
+        tries.append(1)
         raise RuntimeError("a plugin's")
 
     monkeypatch.setattr(lineage if broken.startswith("get") else collector, broken, fail)
     assert len(list(hook.get_leads(page_size=20))) > 20
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize(
@@ -244,3 +261,12 @@ def test_the_uri_of_a_file(path, uri):
 def test_the_uri_of_a_file_beside_us(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert file_uri(ObjectStoragePath("a.csv")) == f"file://{tmp_path}/a.csv"
+
+
+@pytest.mark.parametrize("broken", ["get_hook_lineage_collector", "add_output_asset"])
+def test_what_goes_wrong_in_lineage_fails_no_file(collector, monkeypatch, broken):
+    def fail(*args, **kwargs):
+        raise RuntimeError("a plugin's")
+
+    monkeypatch.setattr(lineage if broken.startswith("get") else collector, broken, fail)
+    report_file(ObjectStoragePath("a.csv"))
