@@ -20,7 +20,7 @@ import requests  # noqa: TID253 - this module is itself imported only when the f
 import urllib3
 
 from airflow_provider_pipedrive_leads.api.budget import SMALLEST_DAY, DailyBudget
-from airflow_provider_pipedrive_leads.api.connection import ApiToken
+from airflow_provider_pipedrive_leads.api.connection import ApiToken, Secret
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveAuthError,
     PipedriveConnectionError,
@@ -87,11 +87,16 @@ _paces: dict[str, _Pace] = {}
 _paces_lock = threading.Lock()
 
 
-def _shared_pace(settings: ConnectionSettings) -> _Pace:
+def account_of(settings: ConnectionSettings) -> str:
+    """Name the account behind a connection without giving its login away: the same for the same server and login."""
     login = settings.login
     secret = login.token if isinstance(login, ApiToken) else login.refresh_token
+    return fingerprint(Secret(f"{settings.base_url} {secret.reveal}"))
+
+
+def _shared_pace(settings: ConnectionSettings) -> _Pace:
     with _paces_lock:
-        return _paces.setdefault(f"{settings.base_url} {fingerprint(secret)}", _Pace())
+        return _paces.setdefault(account_of(settings), _Pace())
 
 
 class _TokenHeader(requests.auth.AuthBase):

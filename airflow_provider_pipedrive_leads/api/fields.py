@@ -99,7 +99,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     """
 
     fields: tuple[CustomField, ...] = ()
-    labels: Mapping[str, str] = {}
+    labels: dict[str, str] = {}
 
 
 def to_wire(fields: Mapping[str, object], catalogue: Callable[[], Catalogue]) -> dict[str, JSON]:

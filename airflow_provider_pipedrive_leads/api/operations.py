@@ -222,13 +222,16 @@ class LeadsApi(ABC):
         """List all lead fields, custom ones included (``getLeadFields``, 20 tokens a page)."""
         return list(self._rows(endpoints.GET_LEAD_FIELDS, {}, LARGEST_PAGE))
 
-    def catalogue(self) -> Catalogue:
-        """Give the account's custom fields and labels; read once (30 tokens), then remembered."""
-        if self._catalogue is None:
-            fields = custom_fields(self.get_lead_fields())
-            labels = {label["id"]: label["name"] for label in self.get_lead_labels()}
-            self._catalogue = Catalogue(tuple(fields), labels)
+    def read_catalogue(self) -> Catalogue:
+        """Ask for the account's custom fields and labels (30 tokens)."""
+        fields = custom_fields(self.get_lead_fields())
+        labels = {label["id"]: label["name"] for label in self.get_lead_labels()}
+        self._catalogue = Catalogue(tuple(fields), labels)
         return self._catalogue
+
+    def catalogue(self) -> Catalogue:
+        """Give the account's custom fields and labels; read once, then remembered."""
+        return self._catalogue or self.read_catalogue()
 
     def wire_fields(self, fields: Mapping[str, object]) -> dict[str, JSON]:
         """Give fields by any name, with values as people write them, the API's form; see ``api.fields``."""

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.hooks.lineage import LeadsLineage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
-    from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call
+    from airflow_provider_pipedrive_leads.api.fields import Catalogue
     from airflow_provider_pipedrive_leads.api.replies import Reply
     from airflow_provider_pipedrive_leads.client import PipedriveClient, Usage
+    from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
 
 
 class PipedriveLeadsHook(LeadsApi, BaseHook):
@@ -61,6 +65,33 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         reply = self.get_conn().send(call)
         self._lineage.note(call, reply)
         return reply
+
+    def catalogue(self) -> Catalogue:
+        """Give the account's custom fields and labels, read once in ten minutes for all tasks of a machine."""
+        if self._catalogue is None:
+            self._catalogue = self._catalogue_cache().get(self.read_catalogue)
+        return self._catalogue
+
+    def wire_fields(self, fields: Mapping[str, object]) -> dict[str, JSON]:
+        """Give fields by any name the API's form; what is not found in a kept catalogue is looked for in a new one."""
+        try:
+            return super().wire_fields(fields)
+        except PipedriveValidationError:
+            known = self._catalogue
+            if known is None:
+                raise
+            from airflow_provider_pipedrive_leads.leads.catalogue_cache import SECONDS_FRESH
+
+            self._catalogue = self._catalogue_cache().get(self.read_catalogue, younger_than=SECONDS_FRESH)
+            if self._catalogue == known:
+                raise
+        return super().wire_fields(fields)
+
+    def _catalogue_cache(self) -> CatalogueCache:
+        from airflow_provider_pipedrive_leads.client import account_of
+        from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
+
+        return CatalogueCache(account_of(self.get_conn().settings))
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence who was reached, or what to mend (``getCurrentUser``, 2 tokens)."""

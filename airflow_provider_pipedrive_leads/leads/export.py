@@ -66,7 +66,7 @@ def _layout(
     """Column names, and the row of a lead. JSON lines by keys take a lead as it came and need no catalogue."""
     if columns == "keys" and as_given:
         return [], lambda lead: lead
-    laid_out = columns_for(columns, api.catalogue())
+    laid_out = columns_for(columns, api.read_catalogue())
     return [column.name for column in laid_out], lambda lead: {column.name: column.read(lead) for column in laid_out}
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.fields import label_id
 from airflow_provider_pipedrive_leads.leads.contacts import find_or_create_organization, find_or_create_person
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def update_lead(
     if add_labels or remove_labels:
         if "label_ids" in changes:
             raise PipedriveValidationError("fields: label_ids replaces all labels; use it or add_labels, not both.")
-        add, remove = ([label_id(label, api.catalogue) for label in labels] for labels in (add_labels, remove_labels))
+        add, remove = (api.wire_fields({"label_ids": labels})["label_ids"] for labels in (add_labels, remove_labels))
         present = api.get_lead(lead_id)["label_ids"]
         changes["label_ids"] = [label for label in dict.fromkeys([*present, *add]) if label not in remove]
     return api.update_lead(lead_id, **changes)

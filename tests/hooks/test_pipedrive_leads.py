@@ -91,3 +91,22 @@ def test_unknown_extras_are_warned_about(sandbox, monkeypatch, capfd):
     printed = "".join(capfd.readouterr())
     assert "time_out" in printed
     assert sandbox.token not in printed
+
+
+def test_names_cost_hardly_more_than_keys(sandbox, client, person_id, monkeypatch):
+    """Forty tasks, each with a hook of its own, as mapped tasks have."""
+    monkeypatch.setenv("AIRFLOW_CONN_BY_NAME", json.dumps(sandbox.connection))
+    fields = {"Company size": "11-50", "label_ids": ["Hot"]}
+    sandbox.control.reset_counters()
+    for number in range(40):
+        PipedriveLeadsHook("by_name").add_lead(f"Mapped {number}", person_id=person_id, **fields)
+    assert sandbox.control.counters()["tokens"] <= 1.1 * 40 * 10
+
+
+def test_a_field_made_a_moment_ago_is_found(sandbox, client, person_id, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_BY_NAME", json.dumps(sandbox.connection))
+    PipedriveLeadsHook("by_name").catalogue()
+    client.add_lead_label("Brand new", "green")
+    monkeypatch.setattr("airflow_provider_pipedrive_leads.leads.catalogue_cache.SECONDS_FRESH", 0.0)
+    lead = PipedriveLeadsHook("by_name").add_lead("New label", person_id=person_id, label_ids=["Brand new"])
+    assert len(lead["label_ids"]) == 1

@@ -24,9 +24,9 @@ MEASURE = """
 import json, sys, time
 from airflow.sdk import Asset, BaseHook, BaseOperator, BaseSensorOperator, PokeReturnValue
 before = set(sys.modules)
-started = time.perf_counter()
+started = time.process_time()
 import {module}
-milliseconds = (time.perf_counter() - started) * 1000
+milliseconds = (time.process_time() - started) * 1000
 print(json.dumps([milliseconds, sorted(set(sys.modules) - before)]))
 """
 
@@ -40,7 +40,7 @@ def measure(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_importing_is_cheap(module):
-    """Best of three: the first run may compile, and a busy machine can only make it slower."""
+    """CPU time, best of three: the first run may compile, and a busy machine can only make it slower."""
     runs = [measure(module) for _ in range(3)]
     assert min(milliseconds for milliseconds, _ in runs) < LONGEST_MILLISECONDS
     loaded = runs[0][1]
@@ -71,7 +71,7 @@ ALLOWED = {
     "files": {"api", "files"},
     "leads": {"api", "client", "leads", "files"},
     "assets": {"assets"},
-    "hooks": {"api", "login", "client", "assets", "hooks"},
+    "hooks": {"api", "leads", "login", "client", "assets", "hooks"},
     "operators": {"api", "leads", "files", "exceptions", "hooks", "operators", "retry_policy", "triggers"},
     "triggers": {"api", "leads", "hooks", "triggers"},
     "retry_policy": {"api"},
