@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, time
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -232,6 +233,8 @@ def _untyped(key: str, value: object) -> dict[str, JSON]:
 def _plain(value: object) -> JSON:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, Decimal):
+        return number_value("value", value)
     if isinstance(value, date | time):
         return value.isoformat()
     return str(value)
@@ -276,10 +279,8 @@ def _range_to_wire(field: CustomField, value: object) -> dict[str, JSON]:
     if not isinstance(value, dict) or set(value) != {"from", "until"}:
         raise PipedriveValidationError(f'{field.name}: a range is written {{"from": …, "until": …}}.')
     read = date_value if field.type == "daterange" else time_value
-    return {
-        field.key: read(f"{field.name}.from", value["from"]),
-        f"{field.key}_until": read(f"{field.name}.until", value["until"]),
-    }
+    ends = {field.key: "from", f"{field.key}_until": "until"}
+    return {key: None if value[end] is None else read(f"{field.name}.{end}", value[end]) for key, end in ends.items()}
 
 
 def _set_items(field: CustomField, value: object) -> list[object]:
@@ -307,6 +308,51 @@ def option_id(field: CustomField, value: object) -> str:
         return text
     labels = [option.label for option in field.options]
     raise PipedriveValidationError(f"{field.name}: there is no option {text!r}.{near_names(text, labels)}")
+
+
+def from_wire(field: CustomField, lead: Mapping[str, JSON]) -> object:
+    """Read a custom field off a lead as a typed value: the inverse of :func:`custom_to_wire`.
+
+    :return: Decimal for numbers, date, time, label of an option, list of labels, id as int, text; ``{"amount",
+        "currency"}`` for money, ``{"from", "until"}`` for ranges; None where the field is not set. An option that is
+        gone, or shares its label with another, comes as its id.
+    """
+    value = lead.get(field.key)
+    if field.type in RANGE_TYPES:
+        until = lead.get(f"{field.key}_until")
+        read = _PARSERS["date" if field.type == "daterange" else "time"]
+        ends = {"from": value, "until": until}
+        return {end: None if at is None else read(at) for end, at in ends.items()} if value or until else None
+    if value is None or value == "":
+        return None
+    currency = lead.get(f"{field.key}_currency")
+    if field.type == "monetary" and currency is not None:
+        return {"amount": Decimal(str(value)), "currency": currency}
+    if field.type == "enum":
+        return _label_or_id(field, value)
+    if field.type == "set":
+        return [_label_or_id(field, item) for item in str(value).split(",")]
+    return _PARSERS.get(field.type, str)(value)
+
+
+def _label_or_id(field: CustomField, option: JSON) -> str:
+    label = field.label_of(option)
+    shared = label is not None and sum(other.label.strip() == label.strip() for other in field.options) > 1
+    return str(option).strip() if label is None or shared else label
+
+
+def _decimal(value: JSON) -> Decimal:
+    return Decimal(str(value))
+
+
+_PARSERS: dict[str, Callable[[JSON], object]] = {
+    "monetary": _decimal,
+    "date": lambda value: date.fromisoformat(str(value)[:10]),
+    "time": lambda value: time.fromisoformat(str(value)),
+    "boolean": lambda value: value in (True, 1, "1"),
+    **dict.fromkeys(NUMBER_TYPES, _decimal),
+    **dict.fromkeys(ID_TYPES, int),
+}
 
 
 def differing(wanted: Mapping[str, JSON], lead: Mapping[str, JSON]) -> list[str]:

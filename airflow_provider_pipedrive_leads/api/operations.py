@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api import endpoints
 from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.fields import Catalogue, custom_fields, to_wire
+from airflow_provider_pipedrive_leads.api.fields import Catalogue, custom_fields, from_wire, to_wire
 from airflow_provider_pipedrive_leads.api.replies import read_page
 from airflow_provider_pipedrive_leads.api.values import id_value, moment_value, text_value, title_value
 
@@ -236,6 +236,15 @@ class LeadsApi(ABC):
     def wire_fields(self, fields: Mapping[str, object]) -> dict[str, JSON]:
         """Give fields by any name, with values as people write them, the API's form; see ``api.fields``."""
         return to_wire(fields, self.catalogue)
+
+    def named_fields(self, lead: Mapping[str, JSON]) -> dict[str, object]:
+        """Give a lead's custom fields by the names that people see, as typed values; see ``api.fields.from_wire``.
+
+        :return: every custom field of the account, None where it is not set. Fields that share a name come by key.
+        """
+        fields = self.catalogue().fields
+        names = [field.name for field in fields]
+        return {field.name if names.count(field.name) == 1 else field.key: from_wire(field, lead) for field in fields}
 
     # People and companies that leads hang on
 

@@ -363,3 +363,21 @@ def test_a_full_window_is_waited_out_and_no_429_comes(sandbox):
     counters = sandbox.control.counters()
     assert counters["rejected"] == 0
     assert counters["calls"] >= 16
+
+
+def test_custom_fields_come_back_by_name_with_their_types(client, person_id):
+    from datetime import date
+    from decimal import Decimal
+
+    topics = next(field for field in client.catalogue().fields if field.name == "Interests").options
+    written = {
+        "Company size": "11-50",
+        "Interests": [topics[0].label, topics[1].label],
+        "Lead score": Decimal("8.5"),
+        "Budget": {"amount": Decimal(3000), "currency": "EUR"},
+        "Next review": date(2026, 3, 1),
+    }
+    lead = client.add_lead("Typed", person_id=person_id, **written)
+    read = client.named_fields(client.get_lead(lead["id"]))
+    assert {name: read[name] for name in written} == written
+    assert read.keys() == {field.name for field in client.catalogue().fields}
