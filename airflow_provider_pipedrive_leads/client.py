@@ -39,7 +39,7 @@ from airflow_provider_pipedrive_leads.login import login_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
     from airflow_provider_pipedrive_leads.api.endpoints import Call
     from airflow_provider_pipedrive_leads.login import TokenStore
 
@@ -102,11 +102,11 @@ def _shared_pace(settings: ConnectionSettings) -> _Pace:
 class _TokenHeader(requests.auth.AuthBase):
     """Sets the header with the token; being an auth object, it also keeps ``.netrc`` out."""
 
-    def __init__(self, header: Mapping[str, str]) -> None:
+    def __init__(self, header: Mapping[str, Secret]) -> None:
         self._header = header
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._header)
+        request.headers.update({name: value.reveal for name, value in self._header.items()})
         return request
 
 
@@ -157,8 +157,8 @@ class PipedriveClient(LeadsApi):
         started = self._clock()
         repeats = rejections = 0
         doubted = renewed = False
-        header: Mapping[str, str] = {}
-        stale: Mapping[str, str] = {}
+        header: Mapping[str, Secret] = {}
+        stale: Mapping[str, Secret] = {}
         while True:
             try:
                 if stale:
@@ -190,7 +190,7 @@ class PipedriveClient(LeadsApi):
             repeats += 1
             self._sleep(wait)
 
-    def _send_once(self, call: Call, server: str, header: Mapping[str, str], *, repeat: bool) -> Reply:
+    def _send_once(self, call: Call, server: str, header: Mapping[str, Secret], *, repeat: bool) -> Reply:
         self._check_reserve(call)
         sent = self._take_places(call)
         status, headers = 0, dict[str, str]()
@@ -211,7 +211,7 @@ class PipedriveClient(LeadsApi):
             raise error
         return reply_from(call, status, headers, body)
 
-    def _exchange(self, call: Call, server: str, header: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def _exchange(self, call: Call, server: str, header: Mapping[str, Secret]) -> tuple[int, dict[str, str], bytes]:
         try:
             with self._session.request(
                 call.method,
@@ -228,7 +228,11 @@ class PipedriveClient(LeadsApi):
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return response.status_code, headers, body
         except (requests.RequestException, urllib3.exceptions.HTTPError) as problem:
-            raise self._no_reply(call, server, problem) from None
+            failure = self._no_reply(call, server, problem)
+        except BaseException as interruption:
+            interruption.__traceback__ = None  # the frames below hold the token in headers
+            raise
+        raise failure
 
     def _read_body(self, call: Call, response: requests.Response) -> bytes:
         """Take each piece as it arrives: who waits for full blocks, or for output of gzip, forgets the time."""

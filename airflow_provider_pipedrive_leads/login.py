@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import requests  # noqa: TID253 - loaded by the client alone, at the first call
 
-from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp
+from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp, Secret
 from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError
 from airflow_provider_pipedrive_leads.api.oauth import (
     OAuthTokens,
@@ -23,7 +23,7 @@ from airflow_provider_pipedrive_leads.api.oauth import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
 
 
 LOOKS_FOR_ANOTHER_WORKER = 5
@@ -38,10 +38,10 @@ class Login(Protocol):
 
     renewable: bool
 
-    def sign(self) -> tuple[str, dict[str, str]]:
+    def sign(self) -> tuple[str, dict[str, Secret]]:
         """Give the server that calls go to, and the header that carries the token."""
 
-    def renew(self, header: Mapping[str, str]) -> None:
+    def renew(self, header: Mapping[str, Secret]) -> None:
         """Get a new token after the one in ``header`` was refused."""
 
 
@@ -89,11 +89,11 @@ class ApiTokenLogin:
         self._base_url = base_url
         self._token = token
 
-    def sign(self) -> tuple[str, dict[str, str]]:
+    def sign(self) -> tuple[str, dict[str, Secret]]:
         """Give server and header."""
-        return self._base_url, {"x-api-token": self._token.reveal}
+        return self._base_url, {"x-api-token": self._token}
 
-    def renew(self, header: Mapping[str, str]) -> None:
+    def renew(self, header: Mapping[str, Secret]) -> None:
         """There is no other token."""
 
 
@@ -126,7 +126,7 @@ class OAuthLogin:
         self._lock = threading.Lock()
         self._tokens: OAuthTokens | None = None
 
-    def sign(self) -> tuple[str, dict[str, str]]:
+    def sign(self) -> tuple[str, dict[str, Secret]]:
         """Give server and header, with a token that outlasts the call.
 
         :raises PipedriveAuthError: somebody must authorize again.
@@ -136,13 +136,13 @@ class OAuthLogin:
                 self._tokens = self._other_than(self._tokens) or self._refresh()
             tokens = self._tokens
         base_url = base_url_for(self._settings, self._app, tokens.api_domain)
-        return base_url, {"Authorization": f"Bearer {tokens.access_token.reveal}"}
+        return base_url, {"Authorization": _bearer(tokens)}
 
-    def renew(self, header: Mapping[str, str]) -> None:
+    def renew(self, header: Mapping[str, Secret]) -> None:
         """Replace the refused token, unless another thread or process did so already."""
         with self._lock:
             current = self._tokens
-            if current is None or header.get("Authorization") == f"Bearer {current.access_token.reveal}":
+            if current is None or header.get("Authorization") == _bearer(current):
                 self._tokens = self._other_than(current) or self._refresh()
 
     def _other_than(self, tokens: OAuthTokens | None) -> OAuthTokens | None:
@@ -184,11 +184,19 @@ class OAuthLogin:
                 timeout=self._settings.timeout,
                 allow_redirects=False,
             ) as reply:
-                status, body = reply.status_code, reply.content
+                if reply.status_code != requests.codes.ok:
+                    failure = refused(reply.status_code, reply.content, remedy=authorize_again(self._settings.name))
+                else:
+                    return read_tokens(reply.content, now=self._clock(), grant=self._grant)
         except requests.RequestException:
-            raise PipedriveConnectionError(
+            failure = PipedriveConnectionError(
                 "POST /oauth/token: the server gave no answer.", method="POST", path="/oauth/token"
-            ) from None
-        if status != requests.codes.ok:
-            raise refused(status, body, remedy=authorize_again(self._settings.name))
-        return read_tokens(body, now=self._clock(), grant=self._grant)
+            )
+        except BaseException as interruption:
+            interruption.__traceback__ = None  # the frames below hold tokens in forms and replies
+            raise
+        raise failure
+
+
+def _bearer(tokens: OAuthTokens) -> Secret:
+    return Secret(f"Bearer {tokens.access_token.reveal}")

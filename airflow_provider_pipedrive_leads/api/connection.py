@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,6 +39,10 @@ class Secret(msgspec.Struct, frozen=True, repr_omit_defaults=True):
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What ``rich`` shows of it, in tracebacks for example."""
+        return [("reveal", "***")]
 
 
 class ApiToken(msgspec.Struct, frozen=True):
@@ -92,14 +96,19 @@ def read_connection(
     :raises PipedriveConfigError: names the field as the form shows it, and says what belongs there.
     """
     values = {key: value for key, value in (extra or {}).items() if value not in (None, "")}
-    return ConnectionSettings(
-        name=name,
-        base_url=_base_url(name, host, port, values.get("base_url")),
-        login=_login(name, login, password, values),
-        timeout=_timeout(name, values.get("timeout", 30)),
-        daily_token_reserve=_reserve(name, values.get("daily_token_reserve", 0)),
-        unknown_extras=tuple(sorted(set(values) - set(EXTRA_NAMES))),
-    )
+    try:
+        return ConnectionSettings(
+            name=name,
+            base_url=_base_url(name, host, port, values.get("base_url")),
+            login=_login(name, login, password, values),
+            timeout=_timeout(name, values.get("timeout", 30)),
+            daily_token_reserve=_reserve(name, values.get("daily_token_reserve", 0)),
+            unknown_extras=tuple(sorted(set(values) - set(EXTRA_NAMES))),
+        )
+    except PipedriveConfigError as error:
+        del password, extra, values
+        error.__traceback__ = None  # the frames below hold secrets, too
+        raise
 
 
 def _fail(name: str, field: str, words: str) -> PipedriveConfigError:

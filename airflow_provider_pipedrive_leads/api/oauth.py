@@ -78,7 +78,9 @@ def read_tokens(body: bytes, *, now: float, grant: str) -> OAuthTokens:
     try:
         reply = msgspec.json.decode(body, type=_TokenReply)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
-        raise PipedriveServerError("POST /oauth/token: the reply holds no tokens.", path="/oauth/token") from None
+        reply = None
+    if reply is None:
+        raise PipedriveServerError("POST /oauth/token: the reply holds no tokens.", method="POST", path="/oauth/token")
     return OAuthTokens(
         Secret(reply.access_token),
         Secret(reply.refresh_token),

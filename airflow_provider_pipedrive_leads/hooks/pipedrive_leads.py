@@ -13,6 +13,8 @@ from airflow_provider_pipedrive_leads.hooks.lineage import LeadsLineage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.sdk import Connection
+
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call
     from airflow_provider_pipedrive_leads.api.fields import Catalogue
@@ -106,24 +108,31 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         )
 
     def _settings(self) -> ConnectionSettings:
-        from airflow_provider_pipedrive_leads.api.connection import read_connection
-
         name = f"connection '{self.pipedrive_conn_id}'"
-        connection = self.get_connection(self.pipedrive_conn_id)
         try:
-            extra = connection.extra_dejson
-        except ValueError:
-            extra = None
-        if not isinstance(extra, dict):
-            raise PipedriveConfigError(f"{name}, field 'Extra': is not a JSON object.")
-        settings = read_connection(
-            name=name,
-            host=connection.host,
-            login=connection.login,
-            password=connection.password,
-            port=connection.port,
-            extra=extra,
-        )
+            settings = _read(name, self.get_connection(self.pipedrive_conn_id))
+        except PipedriveConfigError as error:
+            error.__traceback__ = None  # the frames below hold the connection with its secrets
+            raise
         if settings.unknown_extras:
             self.log.warning("%s has extra fields that mean nothing here: %s", name, ", ".join(settings.unknown_extras))
         return settings
+
+
+def _read(name: str, connection: Connection) -> ConnectionSettings:
+    from airflow_provider_pipedrive_leads.api.connection import read_connection
+
+    try:
+        extra = connection.extra_dejson
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise PipedriveConfigError(f"{name}, field 'Extra': is not a JSON object.")
+    return read_connection(
+        name=name,
+        host=connection.host,
+        login=connection.login,
+        password=connection.password,
+        port=connection.port,
+        extra=extra,
+    )
