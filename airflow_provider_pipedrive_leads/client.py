@@ -39,7 +39,7 @@ from airflow_provider_pipedrive_leads.login import login_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, Secret
+    from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.api.endpoints import Call
     from airflow_provider_pipedrive_leads.login import TokenStore
 
