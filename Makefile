@@ -7,7 +7,7 @@ UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-long lint format build constraints clean
+.PHONY: help demo ui test test-long bench lint format build constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,10 +19,14 @@ ui: $(READY) ## Start Airflow's web interface with a local Pipedrive and the exa
 	@$(BIN)/python -m demo.ui
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -m "not long"
+	@$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
 	@$(BIN)/python -m pytest -m long
+
+bench: $(READY) ## Measure speed and memory; takes a few minutes
+	@$(BIN)/python -m benchmarks.hook_calls
+	@$(BIN)/python -m benchmarks.sandbox_scale
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(tempfile.mkdtemp(prefix="pipedrive-airflow-"))
+HOME = Path(tempfile.mkdtemp(prefix="airflow-"))
 (HOME / "dags").mkdir()
 (HOME / "tmp").mkdir()
 os.environ.update(
-    TMPDIR=str(HOME / "tmp"),
     AIRFLOW_HOME=str(HOME),
     AIRFLOW__CORE__DAGS_FOLDER=str(HOME / "dags"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -22,7 +21,7 @@ os.environ.update(
     AIRFLOW__LOGGING__LOGGING_LEVEL="INFO",
     NO_PROXY="*",
 )
-tempfile.tempdir = None  # look at TMPDIR again
+tempfile.tempdir = str(HOME / "tmp")  # catalogues that are kept for tasks of a machine stay among the tests of one run
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "PIPEDRIVE_"))]:
     del os.environ[name]
 

@@ -50,7 +50,7 @@ def create_asset(*, company: str, extra: Mapping[str, Any] | None = None) -> Ass
     :param company: the company domain: ``acme`` or ``acme.pipedrive.com``.
     :raises ValueError: it is none.
     """
-    from airflow.sdk import Asset  # noqa: PLC0415 - the module loads nothing
+    from airflow.sdk import Asset
 
     uri = sanitize_uri(SplitResult(SCHEME, company, PATH, "", ""))
     return Asset(uri.geturl(), extra=dict(extra or {}))
@@ -58,7 +58,7 @@ def create_asset(*, company: str, extra: Mapping[str, Any] | None = None) -> Ass
 
 def to_openlineage(asset: Asset, lineage_context: object) -> Dataset:  # noqa: ARG001 - Airflow gives both
     """Name the asset as OpenLineage does: the company is the namespace, ``leads`` the name."""
-    from airflow.providers.common.compat.openlineage.facet import Dataset  # noqa: PLC0415 - as above
+    from airflow.providers.common.compat.openlineage.facet import Dataset
 
     namespace, _, name = asset.uri.rpartition("/")
     return Dataset(namespace=namespace, name=name)

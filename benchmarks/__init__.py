@@ -1,0 +1,1 @@
+"""Speed and memory, measured; never asserted in a test. Each script prints a table."""
