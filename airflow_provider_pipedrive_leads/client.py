@@ -57,7 +57,7 @@ USER_AGENT = "airflow-provider-pipedrive-leads"
 class Usage(msgspec.Struct):
     """What a client has used so far.
 
-    :param requests: calls sent, repeats included.
+    :param requests: calls that were answered, repeats included.
     :param retries: calls that were repeats.
     :param rate_limited: replies 429.
     :param tokens: API tokens that the calls cost.
