@@ -57,7 +57,7 @@ USER_AGENT = "airflow-provider-pipedrive-leads"
 class Usage(msgspec.Struct):
     """What a client has used so far.
 
-    :param requests: calls that were answered, repeats included.
+    :param requests: calls that reached the server, or may have; repeats included.
     :param retries: calls that were repeats.
     :param rate_limited: replies 429.
     :param tokens: API tokens that the calls cost.
@@ -193,15 +193,16 @@ class PipedriveClient(LeadsApi):
     def _send_once(self, call: Call, server: str, header: Mapping[str, Secret], *, repeat: bool) -> Reply:
         self._check_reserve(call)
         sent = self._take_places(call)
-        status, headers = 0, dict[str, str]()
+        status, headers, arrived = 0, dict[str, str](), True
         try:
             status, headers, body = self._exchange(call, server, header)
+        except PipedriveConnectionError as lost:
+            arrived = lost.in_doubt
+            raise
         finally:
             rejected = status == requests.codes.too_many_requests
             self._give_places_back(call, sent, headers, rejected=rejected)
-            with self._usage_lock:
-                self._day.under_way -= call.cost
-        self._count(call, headers, repeat=repeat, rate_limited=rejected)
+            self._count(call, headers, arrived=arrived, repeat=repeat, rate_limited=rejected)
         if 300 <= status < 400:
             raise self._redirected(call, status, headers)
         if not 200 <= status < 300:
@@ -324,11 +325,15 @@ class PipedriveClient(LeadsApi):
         with self._pace.lock:
             self._pace.windows(call)[-1].close(self._clock() + min(seconds, LONGEST_STANDSTILL))
 
-    def _count(self, call: Call, headers: Mapping[str, str], *, repeat: bool, rate_limited: bool) -> None:
+    def _count(
+        self, call: Call, headers: Mapping[str, str], *, arrived: bool, repeat: bool, rate_limited: bool
+    ) -> None:
+        """Count a call that ended; one that may have arrived counts as if it had."""
         with self._usage_lock:
             self._day.learn(headers)
-            self._day.spent += 0 if rate_limited else call.cost
-            self.usage.requests += 1
+            self._day.under_way -= call.cost
+            self._day.spent += call.cost if arrived and not rate_limited else 0
+            self.usage.requests += arrived
             self.usage.retries += repeat
             self.usage.rate_limited += rate_limited
             self.usage.tokens = self._day.spent
