@@ -43,7 +43,7 @@ build: $(READY) ## Build the wheel and the source archive into dist/
 	@$(BIN)/twine check --strict dist/*
 
 constraints: $(READY) ## Pin the newest dependencies in constraints.txt
-	@$(UV) pip compile pyproject.toml --group dev --universal --upgrade --no-emit-index-url --no-header --no-annotate \
+	@$(UV) pip compile pyproject.toml --group dev --universal --upgrade --no-header --no-annotate \
 		--quiet --output-file constraints.txt
 
 clean: ## Remove all that the other commands made

@@ -42,7 +42,7 @@ with DAG(
     # Every text is a template: run_after is there in every run, also in one started by hand.
     create_lead = PipedriveCreateLeadOperator(
         task_id="create_lead",
-        title="Website inquiry of {{ dag_run.run_after | ds }}",
+        title="Website inquiry {{ dag_run.run_after | ds }}",
         person={"name": "Robin Example", "email": "robin@example.com"},
         fields={"Company size": "11-50"},
     )
