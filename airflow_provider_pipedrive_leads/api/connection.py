@@ -163,6 +163,8 @@ def _base_url(name: str, host: str | None, port: int | None, base_url: object) -
     if not text:
         return SHARED_HOST
     company = text.lower().removesuffix(".pipedrive.com")
+    if re.fullmatch("[0-9a-f]{40}", company):
+        raise _fail(name, HOST_FIELD, f"holds an API token by the look of it; that belongs into {API_TOKEN_FIELD}.")
     if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", company):
         return f"https://{company}.pipedrive.com"
     raise _fail(

@@ -56,6 +56,7 @@ def test_base_url_wins_over_host():
         ({"password": "two words"}, "'API token'"),
         ({"password": None, "login": TOKEN}, "'Login'"),
         ({"host": "ac me"}, "'Company domain'"),
+        ({"host": TOKEN}, "'Company domain'"),
         ({"host": "acme/leads"}, "'Company domain'"),
         ({"host": "crm.example.com"}, "'Company domain'"),
         ({"host": "http://acme.pipedrive.com"}, "'Company domain'"),

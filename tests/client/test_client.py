@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from datetime import date, time
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -365,19 +367,29 @@ def test_a_full_window_is_waited_out_and_no_429_comes(sandbox):
     assert counters["calls"] >= 16
 
 
-def test_custom_fields_come_back_by_name_with_their_types(client, person_id):
-    from datetime import date
-    from decimal import Decimal
-
+def test_every_type_of_custom_field_comes_back_as_it_was_written(client, person_id):
     topics = next(field for field in client.catalogue().fields if field.name == "Interests").options
+    owner = client.get_current_user()["id"]
     written = {
         "Company size": "11-50",
         "Interests": [topics[0].label, topics[1].label],
         "Lead score": Decimal("8.5"),
-        "Budget": {"amount": Decimal(3000), "currency": "EUR"},
+        "Budget": {"amount": Decimal("3000.5"), "currency": "EUR"},
         "Next review": date(2026, 3, 1),
+        "Trial period": {"from": date(2026, 3, 1), "until": date(2026, 4, 1)},
+        "Best time to call": time(9, 30),
+        "Office hours": {"from": time(9), "until": time(17, 30)},
+        "External ID": "crm-17",
+        "Requirements": "Cold room, two doors",
+        "Site address": "12 Harbour Street, 20457 Hamburg, Germany",
+        "Switchboard": "+49 40 123456",
+        "Technical owner": owner,
+        "Partner": client.add_organization("Partner Works")["id"],
+        "Recommended by": person_id,
     }
     lead = client.add_lead("Typed", person_id=person_id, **written)
     read = client.named_fields(client.get_lead(lead["id"]))
-    assert {name: read[name] for name in written} == written
-    assert read.keys() == {field.name for field in client.catalogue().fields}
+    assert read == written
+    assert {field.name for field in client.catalogue().fields} == set(written)
+    unset = client.update_lead(lead["id"], **dict.fromkeys(written))
+    assert set(client.named_fields(unset).values()) == {None}
