@@ -34,7 +34,7 @@ class SandboxControl:
         return str(self._ask("GET", "clock")["now"])
 
     def counters(self) -> dict[str, Any]:
-        """calls, tokens, rejected (429s), failures, peak_concurrency, and per route calls and tokens."""
+        """calls, tokens, rejected (429s), failures, in_flight, peak_concurrency, and per route calls and tokens."""
         return self._ask("GET", "counters")
 
     def reset_counters(self) -> None:

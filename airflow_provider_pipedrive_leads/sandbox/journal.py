@@ -58,6 +58,7 @@ class Journal:
             "tokens": self.tokens,
             "rejected": self.rejected,
             "failures": self.failures,
+            "in_flight": self.in_flight,
             "peak_concurrency": self.peak_concurrency,
             "routes": self.routes,
         }
