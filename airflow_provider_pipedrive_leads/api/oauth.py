@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SAFETY_MARGIN = 60.0
 """Seconds before its end at which an access token counts as expired."""
-AUTHORIZE_URL = "https://oauth.pipedrive.com/oauth/authorize"
 
 
 class OAuthTokens(msgspec.Struct, frozen=True):

@@ -113,6 +113,28 @@ def test_search_finds_leads_persons_and_organizations(sandbox, client, person_id
         next(client.search_leads("Z"))
 
 
+def test_a_lead_becomes_a_deal_and_a_lead_again(sandbox, client, person_id):
+    sandbox.control.set_delay("conversion", 0)
+    lead = client.add_lead("There and back", person_id=person_id)
+    conversion = client.convert_lead_to_deal(lead["id"])
+    status = client.get_lead_conversion_status(lead["id"], conversion)
+    assert status["status"] == "completed"
+    with pytest.raises(PipedriveNotFoundError):
+        client.get_lead(lead["id"])
+    back = client.convert_deal_to_lead(status["deal_id"])
+    status = client.get_deal_conversion_status(status["deal_id"], back)
+    assert client.get_lead(status["lead_id"])["title"] == "There and back"
+
+
+def test_notes_and_webhooks(client, person_id):
+    lead = client.add_lead("Noted", person_id=person_id)
+    assert client.add_note("Called back", lead_id=lead["id"])["lead_id"] == lead["id"]
+    hook = client.add_webhook("http://127.0.0.1:9/leads", "*", "lead", "Test")
+    assert hook["id"] in {found["id"] for found in client.get_webhooks()}
+    client.delete_webhook(hook["id"])
+    assert hook["id"] not in {found["id"] for found in client.get_webhooks() if found.get("is_active")}
+
+
 def test_any_other_endpoint_by_request(client):
     assert client.request("GET", "/v1/users/me")["data"]["company_domain"]
     with pytest.raises(PipedriveNotFoundError):
