@@ -6,10 +6,13 @@ closing a file publishes it, so it is written to local disk and uploaded in one 
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import os
 import tempfile
 import uuid
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCAL_PROTOCOLS = ("", "file", "local")
+BUFFER_BYTES = 1 << 18
 
 
 class Place(Protocol):
@@ -37,17 +41,34 @@ class Place(Protocol):
         """The ``fsspec`` filesystem."""
 
 
-def publishing(place: Place) -> AbstractContextManager[IO[bytes]]:
+def publishing(place: Place, run_key: str = "") -> AbstractContextManager[IO[bytes]]:
     """Open a binary file that takes its place when the ``with`` block ends well, and vanishes when it does not.
 
+    :param run_key: the same for all tries of a run: a try removes what a killed one left. Empty: nothing is removed.
     :raises PipedriveConfigError: nothing can be written there; found before the block begins.
     """
-    if place.protocol in LOCAL_PROTOCOLS:
-        return _renamed_into_place(Path(place.path))
-    return _uploaded_when_complete(place, _filesystem(place))
+    if is_local(place):
+        target = Path(place.path)
+        check_writable(target)
+        return renamed_into_place(target, mark_of(run_key))
+    return uploaded_when_complete(filesystem_of(place), place.path, str(place))
 
 
-def _filesystem(place: Place) -> Any:
+def is_local(place: Place) -> bool:
+    """Whether a place is on a filesystem."""
+    return place.protocol in LOCAL_PROTOCOLS
+
+
+def mark_of(run_key: str) -> str:
+    """Twelve hexadecimal digits that stand for a run in names of files; empty for no run."""
+    return hashlib.sha256(run_key.encode()).hexdigest()[:12] if run_key else ""
+
+
+def filesystem_of(place: Place) -> Any:
+    """Open the filesystem of an object store.
+
+    :raises PipedriveConfigError: nothing installed can open it.
+    """
     try:
         return place.fs
     except (ImportError, ValueError) as problem:
@@ -63,32 +84,94 @@ def no_filesystem(path: str, problem: Exception) -> PipedriveConfigError:
     )
 
 
-@contextmanager
-def _renamed_into_place(target: Path) -> Iterator[IO[bytes]]:
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+def check_writable(target: Path, *, as_folder: bool = False) -> None:
+    """Try on a filesystem whether a file, or a folder of files, can be written. Makes the folder above it.
+
+    :raises PipedriveConfigError: it cannot.
+    """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            raise IsADirectoryError(target)
-        file = partial.open("wb")
+        if as_folder and target.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, "with rows_per_file it must be a folder, but it is a file")
+        if not as_folder and target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        folder = target if target.is_dir() else target.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as problem:
-        raise PipedriveConfigError(
-            f"path: cannot write to {target}: {problem.strerror or 'it is a folder'}."
-        ) from problem
+        raise PipedriveConfigError(f"path: cannot write to {target}: {problem.strerror or problem}.") from problem
+
+
+@contextmanager
+def renamed_into_place(target: Path, mark: str = "") -> Iterator[IO[bytes]]:
+    """Publish a file on a filesystem.
+
+    :param mark: stands for the run: what a killed try of it left beside the target is removed.
+    :raises OSError: it cannot be written, such as on a full disk; names the file and its place.
+    """
+    if mark:
+        _remove_marked(target.parent, f".{target.name}.{mark}")
+    partial = target.with_name(f".{target.name}.{mark}{uuid.uuid4().hex[:8]}.part")
     try:
-        with file:
+        with _written(partial, str(target)) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def _remove_marked(folder: Path, start: str) -> None:
+    for left in folder.iterdir():
+        if left.name.startswith(start) and left.name.endswith(".part"):
+            left.unlink(missing_ok=True)
+
+
 @contextmanager
-def _uploaded_when_complete(place: Place, filesystem: Any) -> Iterator[IO[bytes]]:
+def uploaded_when_complete(filesystem: Any, path: str, place: str) -> Iterator[IO[bytes]]:
+    """Publish a file on an object store.
+
+    :param path: as the filesystem takes it.
+    :param place: as people write it.
+    :raises OSError: it cannot be spooled or uploaded; names the spool and the place.
+    """
     with tempfile.TemporaryDirectory(prefix="pipedrive-leads-") as folder:
         spool = Path(folder) / "spool"
-        with spool.open("wb") as file:
+        with _written(spool, place) as file:
             yield file
-        filesystem.put_file(str(spool), place.path)
+        try:
+            filesystem.put_file(str(spool), path)
+        except OSError as problem:
+            raise _named(problem, spool, place) from problem
+
+
+class _DiskFile(io.FileIO):
+    """A new file whose errors say for which place it is written."""
+
+    def __init__(self, path: Path, place: str) -> None:
+        super().__init__(path, "x")
+        self._path, self._place = path, place
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as problem:
+            raise _named(problem, self._path, self._place) from problem
+
+
+@contextmanager
+def _written(path: Path, place: str) -> Iterator[IO[bytes]]:
+    """Write a new file down to the disk."""
+    file = io.BufferedWriter(_DiskFile(path, place), BUFFER_BYTES)
+    try:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):  # the file is given up: what led here counts, not that its end cannot be written
+            file.close()
+        raise
+    file.close()
+
+
+def _named(problem: OSError, path: Path, place: str) -> OSError:
+    return OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(path), None, place)

@@ -1,0 +1,259 @@
+"""Parquet: typed columns, zstd, statistics. Needs pyarrow, the extra ``parquet``; imported here only, when needed.
+
+======= ==============================   ======= =========================
+kind    Parquet                          kind    Parquet
+======= ==============================   ======= =========================
+text    string                           time    time, whole seconds
+integer 64 bits                          moment  timestamp, ms, UTC
+number  double                           texts   list of strings
+boolean boolean                          json    string that holds JSON
+date    date
+======= ==============================   ======= =========================
+
+Each column's metadata holds its ``key``: what it was made from, stable when people rename a field.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_provider_pipedrive_leads.files.table import Batch, Column
+
+ROWS_PER_GROUP = 16_384
+LONGEST_VALUE = 80
+"""Characters of a value that an error shows."""
+NUMERIC = re.compile(r"[+-]?\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def require_pyarrow() -> None:
+    """Find out whether Parquet can be written here.
+
+    :raises PipedriveConfigError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as problem:
+        raise PipedriveConfigError(
+            f"path: writing .parquet needs pyarrow, which cannot be imported ({problem})."
+            " Run: pip install 'airflow-provider-pipedrive-leads[parquet]'"
+        ) from problem
+
+
+@contextmanager
+def parquet_table(file: IO[bytes], columns: Sequence[Column]) -> Iterator[ParquetTable]:
+    """Open an empty file for a table; on leaving well the file is complete, and still open.
+
+    :raises PipedriveConfigError: pyarrow is not installed.
+    """
+    require_pyarrow()
+    table = ParquetTable(file, columns)
+    try:
+        yield table
+        table.finish()
+    except BaseException:
+        with suppress(Exception):  # the file is given up: what led here counts, not that its end cannot be written
+            table.close()
+        raise
+
+
+class ParquetTable:
+    """Writes a table in groups of rows. Batches wait as Arrow arrays, a fraction of the size of Python's objects."""
+
+    def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        types = arrow_types()
+        self._arrow = pa
+        self._columns = [(column, types[column.kind]) for column in columns]
+        self._schema = pa.schema(
+            [pa.field(column.name, kind, metadata={"key": column.key}) for column, kind in self._columns]
+        )
+        compression = "zstd" if pa.Codec.is_available("zstd") else "snappy"
+        self._writer = parquet.ParquetWriter(file, self._schema, compression=compression, write_statistics=True)
+        self._waiting: list[Any] = []
+        self._rows = 0
+
+    def write(self, batch: Batch) -> None:
+        """Append the rows of a batch.
+
+        :raises PipedriveValidationError: a value does not fit its column.
+        """
+        arrays = [
+            arrow_array(column, kind, values) for (column, kind), values in zip(self._columns, batch, strict=True)
+        ]
+        rows = self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema)
+        while rows.num_rows:
+            taken = rows.slice(0, ROWS_PER_GROUP - self._rows)
+            rows = rows.slice(taken.num_rows)
+            self._waiting.append(taken)
+            self._rows += taken.num_rows
+            if self._rows == ROWS_PER_GROUP:
+                self._write_group()
+
+    def finish(self) -> None:
+        """Write what waits, and the end of the file."""
+        if self._rows:
+            self._write_group()
+        self.close()
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        group = self._arrow.Table.from_batches(self._waiting, self._schema).combine_chunks()
+        self._waiting.clear()
+        self._rows = 0
+        self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+
+
+def arrow_types() -> dict[str, Any]:
+    """The Arrow type of each kind."""
+    import pyarrow as pa
+
+    return {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "time": pa.time32("s"),
+        "moment": pa.timestamp("ms", tz="UTC"),
+        "texts": pa.list_(pa.string()),
+        "json": pa.string(),
+    }
+
+
+PLAIN: dict[str, set[type]] = {
+    "text": {str},
+    "integer": {int},
+    "number": {int, float},
+    "boolean": {bool},
+    "date": {str},
+    "time": {str},
+    "moment": {str},
+    "texts": {list},
+}
+"""Types that Arrow converts all at once. It would take others too, but silently cut 1.5 to 1 and make True 1.0."""
+
+
+def arrow_array(column: Column, kind: Any, values: Sequence[Any]) -> Any:
+    """Convert a column's values.
+
+    :raises PipedriveValidationError: a value does not fit.
+    """
+    import pyarrow as pa
+
+    if column.kind == "json":
+        encode = msgspec.json.encode
+        return pa.array([None if value is None else encode(value) for value in values], kind)
+    if set(map(type, values)) - {type(None)} <= PLAIN[column.kind]:
+        with suppress(pa.ArrowException, OverflowError, UnicodeError):
+            return _all_at_once(column.kind, kind, values)
+    return pa.array([_fitting(column, value) for value in values], kind)
+
+
+def _all_at_once(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if kind in ("date", "moment"):
+        return pa.array(values, pa.string()).cast(arrow_type)
+    if kind == "time":  # Arrow reads no times of day, but moments
+        moments = compute.binary_join_element_wise("1970-01-01T", pa.array(values, pa.string()), "")
+        return moments.cast(pa.timestamp("s")).cast(arrow_type)
+    return pa.array(values, arrow_type)
+
+
+def _fitting(column: Column, value: Any) -> Any:
+    """One value as Arrow takes it, if it fits."""
+    if value is None:
+        return None
+    try:
+        return FITTING[column.kind](value)
+    except (TypeError, ValueError, OverflowError, AttributeError) as problem:
+        shown = repr(value)
+        shown = shown if len(shown) <= LONGEST_VALUE else shown[: LONGEST_VALUE - 1] + "…"
+        raise PipedriveValidationError(
+            f"column {column.name!r}: {shown} does not fit its Parquet type ({column.kind}). Nothing was written."
+            " JSON Lines (.jsonl) keeps values as they are; or leave the column out with the parameter columns."
+        ) from problem
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _text(value: str) -> str:
+    value.encode()  # fails on half a character
+    return value
+
+
+def _exact(value: Any) -> Decimal:
+    if isinstance(value, str) and NUMERIC.fullmatch(value.strip()):
+        return Decimal(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(value)
+    return Decimal(value)
+
+
+def _integer(value: Any) -> int:
+    whole = int(_exact(value))
+    if whole != _exact(value) or not -(2**63) <= whole < 2**63:
+        raise ValueError(value)
+    return whole
+
+
+def _number(value: Any) -> float:
+    near = float(value) if isinstance(value, float) else float(_exact(value))
+    if isinstance(value, int) and int(near) != value:
+        raise ValueError(value)
+    if isinstance(value, str) and near in (float("inf"), float("-inf")):
+        raise OverflowError(value)
+    return near
+
+
+def _time(value: str) -> time:
+    read = time.fromisoformat(value)
+    if read.tzinfo or read.microsecond:
+        raise ValueError(value)
+    return read
+
+
+def _moment(value: str) -> datetime:
+    read = datetime.fromisoformat(value)
+    if read.microsecond % 1000:
+        raise ValueError(value)
+    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def _texts(value: Any) -> list[str | None]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    return [None if text is None else _text(text) for text in value]
+
+
+FITTING: dict[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "date": date.fromisoformat,
+    "time": _time,
+    "moment": _moment,
+    "texts": _texts,
+}
