@@ -98,7 +98,6 @@ class StoredFolder:
 
     def read(self, name: str) -> bytes | None:
         """A file's bytes."""
-        self._filesystem.invalidate_cache()
         try:
             found: bytes = self._filesystem.cat_file(f"{self._path}/{name}")
         except FileNotFoundError:

@@ -122,6 +122,19 @@ def test_the_next_try_removes_what_a_killed_one_left(bucket, place):
     assert ids(bucket, "a.jsonl") == [0]
 
 
+def test_leftovers_are_found_though_an_older_listing_is_remembered(bucket, place):
+    table = export(place("lake/a.jsonl"), 5, rows_per_file=2, run_key="run 1")
+    for item in bucket.objects.all():
+        item.delete()
+    folder = place("lake/a.jsonl")
+    bucket.put_object(Key="a.jsonl/other", Body=b"x")
+    folder.fs.invalidate_cache()
+    assert folder.fs.ls(folder.path, detail=False) == ["lake/a.jsonl/other"]
+    bucket.put_object(Key=table.files[-1].removeprefix("s3://lake/"), Body=b"of a try that was killed elsewhere")
+    export(folder, 1, rows_per_file=2, run_key="run 1")
+    assert len(keys(bucket)) == 3
+
+
 def test_json_texts_go_to_an_object_store_too(bucket, place):
     with writing_lines(place("lake/x.jsonl")) as lines:
         lines.write([b"1", b"2"])
