@@ -1,0 +1,1 @@
+"""A table of leads in any database that Airflow reaches through a ``DbApiHook``."""

@@ -1,0 +1,258 @@
+"""Rows go into a table as one act: first into a staging table, batch by batch, then in one transaction into the target.
+
+Nothing in the target changes until the ``with`` block ends well. A failed or killed load leaves at most tables of the
+name ``<table>_pipedrive_…``, which no reader takes for the target and which the next load of the same run clears away.
+"""
+
+# ruff: noqa: S608  # names are quoted by the dialect, values are parameters
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN
+from airflow_provider_pipedrive_leads.sql.dialects import Portable, Table, dialect_of
+from airflow_provider_pipedrive_leads.sql.session import MARK, Session
+from airflow_provider_pipedrive_leads.sql.tables import Target, examine, settle, target_of, type_of
+from airflow_provider_pipedrive_leads.sql.values import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+    from airflow_provider_pipedrive_leads.files.table import Batch, Column
+
+log = logging.getLogger(__name__)
+
+
+def check(hook: DbApiHook, table: str, mode: str, columns: Sequence[Column] = (), *, key: str = "id") -> None:
+    """Find out, before anything is asked of Pipedrive, whether a table can be loaded.
+
+    :param hook: a ``DbApiHook``, as ``BaseHook.get_connection(conn_id).get_hook()`` gives it.
+    :param table: ``table`` or ``schema.table``.
+    :param mode: ``merge``, ``replace`` or ``append``.
+    :param columns: what is to be loaded, if that is known already.
+    :param key: field key of the column by which rows are told apart.
+    :raises PipedriveConfigError: it cannot; says why and what to do.
+    """
+    with closing(_connect(hook)) as session:
+        dialect = dialect_of(hook)
+        target = target_of(table, mode, key, dialect)
+        with session.transaction(dialect.light_begin):
+            examine(session, dialect, target, columns)
+
+
+@contextmanager
+def loading_table(
+    hook: DbApiHook, table: str, columns: Sequence[Column], *, mode: str, run_key: str, key: str = "id"
+) -> Iterator[TableLoad]:
+    """Load a table; its new content is there when the block ends well, and nothing of it when the block does not.
+
+    :param hook: a ``DbApiHook``, as ``BaseHook.get_connection(conn_id).get_hook()`` gives it.
+    :param table: ``table`` or ``schema.table``; made if it is not there.
+    :param columns: what the batches hold.
+    :param mode: ``merge`` updates rows of the same key, ``replace`` leaves no row of before, ``append`` adds rows to
+        those of other runs.
+    :param run_key: names the run: the same for every try of it.
+    :param key: field key of the column by which rows are told apart.
+    :raises PipedriveConfigError: the table, the mode or the connection cannot work.
+    :raises PipedriveValidationError: a value is not of its column's kind.
+    """
+    with closing(_connect(hook)) as session:
+        dialect = dialect_of(hook)
+        target = target_of(table, mode, key, dialect)
+        if key not in [column.key for column in columns]:
+            raise PipedriveConfigError(f"columns: none has the key {key!r}, by which rows are told apart.")
+        with session.transaction(dialect.light_begin):
+            examine(session, dialect, target, columns)
+        load = TableLoad(session, dialect, target, columns, run_key)
+        load.open()
+        try:
+            yield load
+            load.finish()
+        finally:
+            load.close()
+
+
+def _connect(hook: DbApiHook) -> Session:
+    try:
+        import airflow.providers.common.sql  # noqa: F401
+    except ImportError:
+        raise PipedriveConfigError(
+            "Loading a table needs Airflow's common.sql provider: pip install 'airflow-provider-pipedrive-leads[sql]'."
+        ) from None
+    if not hasattr(hook, "get_conn") or not hasattr(hook, "placeholder"):
+        raise PipedriveConfigError(
+            f"conn_id: {type(hook).__name__} is no hook for an SQL database. Use a connection to a database."
+        )
+    try:
+        return dialect_of(hook).open(hook)
+    except Exception as problem:  # noqa: BLE001  # every driver has its own errors
+        # The driver's own traceback would show the connection's parameters.
+        raise PipedriveConfigError(
+            f"conn_id: the database cannot be reached: {type(problem).__name__}: {_without_password(problem, hook)}"
+        ) from None
+
+
+def _without_password(problem: Exception, hook: DbApiHook) -> str:
+    words = " ".join(str(problem).split())
+    with suppress(Exception):
+        password = hook.get_connection(hook.get_conn_id()).password
+        if password:
+            words = words.replace(password, "***")
+    return words
+
+
+class TableLoad:
+    """A load under way.
+
+    :ivar rows: how many rows it put into the table; known when the block has ended.
+    :ivar columns: names of its columns in the table; known when the block has ended.
+    :ivar warnings: sentences for people; they are logged too.
+    """
+
+    def __init__(
+        self, session: Session, dialect: Portable, target: Target, columns: Sequence[Column], run_key: str
+    ) -> None:
+        self.rows = 0
+        self.columns: list[str] = []
+        self.warnings: list[str] = []
+        self._session = session
+        self._dialect = dialect
+        self._target = target
+        self._load = list(columns)
+        self._run_key = run_key
+        self._key = [column.key for column in columns].index(target.key)
+        self._reader = Reader(dialect.zone)
+        self._staged = 0
+        self._fresh = self._staging("rows")
+        self._gone = self._staging("gone")
+
+    def _staging(self, purpose: str) -> str:
+        """A temporary table needs no name of its own; a lasting one is told from those of other runs by a hash."""
+        if self._dialect.temporary:
+            return self._dialect.quote(f"_pipedrive_{purpose}")
+        run = hashlib.sha256(self._run_key.encode()).hexdigest()[:8]
+        return self._dialect.table(self._target.sibling(self._dialect, f"_pipedrive_{purpose}_{run}"))
+
+    def open(self) -> None:
+        """Make the staging tables."""
+        types = [type_of(column, self._dialect, self._target.key) for column in self._load]
+        fresh = ", ".join(f"c{number} {type_name}" for number, type_name in enumerate(types))
+        kind = "TEMPORARY TABLE" if self._dialect.temporary else "TABLE"
+        if not self._dialect.temporary:
+            self.close()
+        with self._session.transaction(self._dialect.light_begin):
+            self._session.execute(f"CREATE {kind} {self._fresh} (n BIGINT, {fresh})")
+            self._session.execute(f"CREATE {kind} {self._gone} (c0 {types[self._key]})")
+
+    def close(self) -> None:
+        """Drop staging tables that would outlive the connection."""
+        if self._dialect.temporary:
+            return
+        for table in (self._fresh, self._gone):
+            with suppress(Exception), self._session.transaction():
+                self._session.execute(f"DROP TABLE {table}")
+
+    def write(self, batch: Batch) -> None:
+        """Add the rows of a batch.
+
+        :raises PipedriveValidationError: a value is not of its column's kind, or a row has no key.
+        """
+        if len(batch) != len(self._load):
+            raise PipedriveValidationError(f"batch: {len(batch)} columns came, where {len(self._load)} were announced.")
+        values = [self._reader.column(column, part) for column, part in zip(self._load, batch, strict=True)]
+        rows = len(values[0])
+        if any(key is None for key in values[self._key]):
+            raise PipedriveValidationError(
+                f"column {self._load[self._key].name!r}: a row has none; nothing was loaded."
+            )
+        if rows:
+            numbers = list(range(self._staged, self._staged + rows))
+            self._dialect.stage(self._session, self._fresh, [numbers, *values])
+            self._staged += rows
+
+    def mark_deleted(self, ids: Sequence[str]) -> None:
+        """Set ``is_deleted`` in the rows of these keys when the block ends, after all that was written.
+
+        A key that the table lacks gets a row with nothing else in it.
+
+        :raises PipedriveConfigError: in mode ``replace``, where what is gone leaves no row.
+        """
+        if self._target.mode == "replace":
+            raise PipedriveConfigError("mode: 'replace' keeps no rows of deleted leads. Use 'merge' or 'append'.")
+        keys = self._reader.column(self._load[self._key], ids)
+        if keys:
+            self._dialect.stage(self._session, self._gone, [keys])
+
+    def finish(self) -> None:
+        """Put everything into the table, in one transaction."""
+        with self._dialect.exclusively(self._session, self._target.table):
+            layout, table = settle(self._session, self._dialect, self._target, self._load)
+            names = [self._dialect.quote(name) for name in layout.names]
+            self._move(self._dialect.table(table), names)
+            self._bury(self._dialect.table(table), names[self._key])
+            if table != self._target.table:
+                self._swap(table)
+        self.columns = layout.names
+        self._warn(layout.warnings)
+
+    def _move(self, target: str, names: Sequence[str]) -> None:
+        flag = self._dialect.quote(DELETED)
+        if self._target.mode == "merge":
+            for statement in self._dialect.merge(target, [*names, flag], names[self._key], self._source(names)):
+                self._session.execute(statement)
+            return
+        if self._target.mode == "append":
+            run = self._dialect.quote(RUN)
+            self._session.execute(f"DELETE FROM {target} WHERE {run} = {MARK}", [self._run_key])
+            into = f"INSERT INTO {target} ({', '.join(names)}, {flag}, {run})"
+            self._session.execute(f"{into} {self._source(names, MARK)}", [self._run_key])
+            return
+        self._session.execute(f"DELETE FROM {target}")
+        self._session.execute(f"INSERT INTO {target} ({', '.join(names)}, {flag}) {self._source(names)}")
+
+    def _source(self, names: Sequence[str], *more: str) -> str:
+        """The query that gives the staged rows; of a key that came more than once, the last."""
+        parts = [f"c{number} AS {name}" for number, name in enumerate(names)]
+        select = f"SELECT {', '.join([*parts, f'FALSE AS {self._dialect.quote(DELETED)}', *more])}"
+        ((self.rows,),) = self._session.fetch(f"SELECT COUNT(DISTINCT c{self._key}) FROM {self._fresh}")
+        if self._target.mode == "append" or self.rows == self._staged:
+            self.rows = self._staged
+            return f"{select} FROM {self._fresh} WHERE 1 = 1"
+        turn = f"ROW_NUMBER() OVER (PARTITION BY c{self._key} ORDER BY n DESC)"
+        return f"{select} FROM (SELECT f.*, {turn} AS turn FROM {self._fresh} f) g WHERE turn = 1"
+
+    def _bury(self, target: str, key: str) -> None:
+        flag, run = self._dialect.quote(DELETED), self._dialect.quote(RUN)
+        in_run = self._target.mode == "append"
+        into = f"INSERT INTO {target} ({key}, {flag}{f', {run}' if in_run else ''})"
+        parts = f"SELECT DISTINCT c0, TRUE{f', {MARK}' if in_run else ''} FROM {self._gone} g"
+        self._session.execute(f"UPDATE {target} SET {flag} = TRUE WHERE {key} IN (SELECT c0 FROM {self._gone})")
+        self._session.execute(
+            f"{into} {parts} WHERE NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = g.c0)",
+            [self._run_key] if in_run else [],
+        )
+
+    def _swap(self, successor: Table) -> None:
+        """Let the successor take the target's place in one step, and drop the old one."""
+        table, new = self._dialect.table(self._target.table), self._dialect.table(successor)
+        old = self._dialect.table(self._target.sibling(self._dialect, "_pipedrive_old"))
+        self._session.execute(f"DROP TABLE IF EXISTS {old}")
+        if self._dialect.present(self._session, self._target.table):
+            self._session.execute(f"RENAME TABLE {table} TO {old}, {new} TO {table}")
+            self._session.execute(f"DROP TABLE {old}")
+        else:
+            self._session.execute(f"RENAME TABLE {new} TO {table}")
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        self.warnings.extend(warnings)
+        if self._reader.removed:
+            self.warnings.append(f"{self._reader.removed} NUL characters were removed from texts.")
+        for warning in self.warnings:
+            log.warning("%s: %s", self._target.table, warning)

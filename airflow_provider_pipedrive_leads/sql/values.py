@@ -1,0 +1,129 @@
+"""Values of a batch, checked against the kind of their column and put into the form that every driver takes.
+
+The forms: text, int, float, bool, and text for all other kinds: dates, times and moments in ISO 8601, lists and objects
+as JSON. A NUL character, which PostgreSQL refuses in text, is removed for every database alike, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_pipedrive_leads.files.table import Column, Kind
+
+NUL = "\0"
+NUL_IN_JSON = "\\u0000"
+LONGEST_SHOWN = 80
+SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
+
+
+class Reader:
+    """Reads the values of columns.
+
+    :param zone: what to put behind a moment, which is in UTC: ``Z`` or nothing.
+    :ivar removed: how many NUL characters were taken out so far.
+    """
+
+    def __init__(self, zone: str) -> None:
+        self.removed = 0
+        self._zone = zone
+        self._reads: dict[Kind, Callable[[Any], Any]] = {
+            "text": self._text,
+            "integer": _integer,
+            "number": _number,
+            "boolean": _boolean,
+            "date": _date,
+            "time": _time,
+            "moment": self._moment,
+            "texts": self._texts,
+            "json": self._json,
+        }
+
+    def column(self, column: Column, values: Sequence[Any]) -> list[Any]:
+        """Read all values of a column; None stays None.
+
+        :raises PipedriveValidationError: a value is not of the column's kind; names both.
+        """
+        read = self._reads[column.kind]
+        out = []
+        for value in values:
+            try:
+                out.append(None if value is None else read(value))
+            except (TypeError, ValueError, OverflowError):
+                raise PipedriveValidationError(
+                    f"column {column.name!r}: {_shown(value)} is not of the kind {column.kind!r}; nothing was loaded."
+                ) from None
+        return out
+
+    def _text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError
+        return self._without_nul(value) if NUL in value else value
+
+    def _texts(self, value: Any) -> str:
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            raise TypeError
+        return self._json(value)
+
+    def _json(self, value: Any) -> str:
+        text = msgspec.json.encode(value).decode()
+        return msgspec.json.encode(self._clean(value)).decode() if NUL_IN_JSON in text else text
+
+    def _moment(self, value: str) -> str:
+        moment = datetime.fromisoformat(value)
+        known = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return f"{known.replace(tzinfo=None).isoformat(timespec='milliseconds')}{self._zone}"
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._without_nul(value)
+        if isinstance(value, list | tuple):
+            return [self._clean(part) for part in value]
+        if isinstance(value, dict):
+            return {self._clean(name): self._clean(part) for name, part in value.items()}
+        return value
+
+    def _without_nul(self, text: str) -> str:
+        self.removed += text.count(NUL)
+        return text.replace(NUL, "")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError
+    if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise OverflowError
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _date(value: str) -> str:
+    return date.fromisoformat(value).isoformat()
+
+
+def _time(value: str) -> str:
+    return time.fromisoformat(value).replace(tzinfo=None).isoformat()

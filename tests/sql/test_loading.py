@@ -1,0 +1,357 @@
+"""What a load promises, in every database."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, date, datetime, time, timedelta
+
+import pytest
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.sql.loading import check, loading_table
+
+ALL_KINDS = [
+    Column("id", "text", "id"),
+    Column("title", "text", "title"),
+    Column("size", "integer", "k1"),
+    Column("amount", "number", "k2"),
+    Column("seen", "boolean", "k3"),
+    Column("day", "date", "k4"),
+    Column("hour", "time", "k5"),
+    Column("changed", "moment", "k6"),
+    Column("labels", "texts", "k7"),
+    Column("rest", "json", "k8"),
+]
+AWKWARD = "tab\t nl\n cr\r back\\slash \\N \"double\" 'single' `tick` %s %% ? :x {y} ünï 🎉 漢字 ,;"
+ROWS = [
+    ["a", "plain", 1, 1.5, True, "2026-01-31", "09:30:00", "2026-01-31T09:30:00.123Z", ["x", "y"], {"n": [1, None]}],
+    ["b", AWKWARD, 2**62, -1e-7, False, "1999-12-31", "00:00:00", "2026-03-29T01:30:00.000Z", [AWKWARD], AWKWARD],
+    ["c", None, None, None, None, None, None, None, None, None],
+    ["d", "", 0, 0, False, "2024-02-29", "23:59:59", "1970-01-01T00:00:00.001Z", [], 5],
+    ["e", "\\N", -1, 1e300, True, "2026-01-01", "12:00:00", "2099-12-31T23:59:59.999Z", [""], {AWKWARD: AWKWARD}],
+    ["f", "long " * 20_000, 7, 2, True, "2026-01-01", "12:00:00", "2026-01-01T00:00:00.000Z", ["z" * 70_000], []],
+]
+TWO = [Column("id", "text", "id"), Column("title", "text", "title")]
+
+
+def batch(rows):
+    return [list(values) for values in zip(*rows, strict=True)]
+
+
+def load(database, rows, columns=TWO, *, mode="merge", run="run 1", table="leads", deleted=()):
+    with loading_table(database.hook, table, columns, mode=mode, run_key=run) as loading:
+        if rows:
+            loading.write(batch(rows))
+        if deleted:
+            loading.mark_deleted(deleted)
+    return loading
+
+
+def wire(kind, value):
+    """The wire form of what a driver gives."""
+    if value is None:
+        return None
+    if kind in ("texts", "json"):
+        return json.loads(value)
+    if kind == "boolean":
+        return bool(value)
+    if isinstance(value, timedelta):
+        value = (datetime.min + value).time()
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return value.isoformat(timespec="milliseconds") + "Z"
+    if kind == "moment" and not value.endswith("Z"):
+        return f"{value}Z"
+    return value.isoformat() if isinstance(value, date | time) else value
+
+
+def read(database, columns=TWO, table="leads", more="is_deleted"):
+    names = ", ".join(database.quoted(column.name) for column in columns)
+    if database.name == "duckdb":
+        zoned = [c.name for c in columns if c.kind == "moment"]
+        for name in zoned:
+            names = names.replace(f'"{name}"', f"strftime(\"{name}\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%g')")
+    if database.name == "postgres":
+        for column in columns:
+            if column.kind in ("texts", "json"):
+                names = names.replace(f'"{column.name}"', f'"{column.name}"::text')
+    rows = database.fetch(f"SELECT {names}, {more} FROM {table} ORDER BY 1")
+    kinds = [*(column.kind for column in columns), "boolean"]
+    return [[wire(kind, value) for kind, value in zip(kinds, row, strict=True)] for row in rows]
+
+
+def test_every_kind_comes_back_as_it_went_in(database):
+    if database.name == "postgres":
+        assert database.hook.get_conn().__class__.__module__.startswith(("psycopg", "psycopg2"))
+    for mode in ("merge", "replace"):
+        done = load(database, ROWS, ALL_KINDS, mode=mode)
+        assert read(database, ALL_KINDS) == [[*row, False] for row in ROWS]
+        assert (done.rows, done.columns, done.warnings) == (6, [column.name for column in ALL_KINDS], [])
+
+
+def test_types_are_the_databases_own(database):
+    load(database, ROWS, ALL_KINDS)
+    if database.name == "postgres":
+        query = "SELECT data_type FROM information_schema.columns WHERE table_name = 'leads' ORDER BY ordinal_position"
+        assert [row[0] for row in database.fetch(query)] == [
+            "text",
+            "text",
+            "bigint",
+            "double precision",
+            "boolean",
+            "date",
+            "time without time zone",
+            "timestamp with time zone",
+            "jsonb",
+            "jsonb",
+            "boolean",
+        ]
+    if database.name == "mysql":
+        found = database.fetch("SHOW CREATE TABLE leads")[0][1]
+        assert "PRIMARY KEY (`id`)" in found
+        assert "`changed` datetime(3)" in found
+        assert "`title` mediumtext CHARACTER SET utf8mb4" in found
+
+
+def test_merging_twice_is_merging_once_and_a_row_that_comes_again_is_changed(database):
+    load(database, [["a", "one"], ["b", "two"]])
+    load(database, [["a", "one"], ["b", "two"]])
+    assert read(database) == [["a", "one", False], ["b", "two", False]]
+    load(database, [["b", "changed"], ["c", "new"]], run="run 2")
+    assert read(database) == [["a", "one", False], ["b", "changed", False], ["c", "new", False]]
+
+
+def test_of_a_key_that_comes_twice_the_last_row_counts(database):
+    for mode in ("merge", "replace"):
+        with loading_table(database.hook, "leads", TWO, mode=mode, run_key="r") as loading:
+            loading.write(batch([["a", "old"], ["b", "x"]]))
+            loading.write(batch([["a", "new"]]))
+        assert read(database) == [["a", "new", False], ["b", "x", False]]
+        assert loading.rows == 2
+
+
+def test_deleted_rows_are_marked_and_live_again_when_they_come_again(database):
+    load(database, [["a", "one"], ["b", "two"]])
+    load(database, [], deleted=["b", "never seen", "b"])
+    assert read(database) == [["a", "one", False], ["b", "two", True], ["never seen", None, True]]
+    load(database, [["b", "back"]])
+    assert read(database)[1] == ["b", "back", False]
+    with pytest.raises(PipedriveConfigError, match="replace"):
+        load(database, [["z", "z"]], mode="replace", deleted=["a"])
+    assert len(read(database)) == 3
+
+
+def test_replace_leaves_nothing_of_before_and_keeps_the_ties(database):
+    load(database, [["a", "one"], ["b", "two"]], mode="replace")
+    renamed = [TWO[0], Column("headline", "text", "title")]
+    done = load(database, [["c", "three"]], renamed, mode="replace", run="run 2")
+    assert read(database) == [["c", "three", False]]
+    assert done.columns == ["id", "title"]
+    assert load(database, [], mode="replace", run="run 3").rows == 0
+    assert read(database) == []
+
+
+def test_append_keeps_history_and_a_run_counts_once(database):
+    load(database, [["a", "one"]], mode="append", run="run 1")
+    load(database, [["a", "two"], ["b", "two"]], mode="append", run="run 2", deleted=["gone"])
+    load(database, [["a", "again"]], mode="append", run="run 2", deleted=["gone"])
+    query = f"SELECT id, title, is_deleted, {database.quoted('_run')} FROM leads"
+    assert sorted([*map(str, row)] for row in ((i, t, bool(d), r) for i, t, d, r in database.fetch(query))) == [
+        ["a", "again", "False", "run 2"],
+        ["a", "one", "False", "run 1"],
+        ["gone", "None", "True", "run 2"],
+    ]
+
+
+def test_a_renamed_field_keeps_its_column(database, caplog):
+    load(database, [["a", "one"]])
+    with caplog.at_level(logging.WARNING):
+        done = load(database, [["b", "two"]], [TWO[0], Column("headline", "text", "title")])
+    assert done.columns == ["id", "title"]
+    assert read(database) == [["a", "one", False], ["b", "two", False]]
+    assert "'headline'" in done.warnings[0]
+    assert done.warnings[0] in caplog.text
+
+
+def test_a_later_field_of_a_taken_name_gets_a_suffix_for_good(database):
+    load(database, [["a", "one"]])
+    other = [*TWO[:1], Column("title", "text", "other key"), Column("is_deleted", "text", "third")]
+    for _ in range(2):
+        done = load(database, [["a", "another", "no flag"]], other)
+        assert done.columns == ["id", "title_2", "is_deleted_2"]
+        assert done.warnings == []
+    wide = [TWO[0], TWO[1], Column("title_2", "text", "o"), Column("is_deleted_2", "text", "t")]
+    assert read(database, wide) == [["a", None if database.name == "portable" else "one", "another", "no flag", False]]
+
+
+def test_new_columns_are_added_and_old_ones_stay(database):
+    load(database, [["a", "one"]])
+    wider = [TWO[0], Column("score", "integer", "k")]
+    for mode in ("merge", "replace"):
+        load(database, [["a", 5]], wider, mode=mode, run="run 2")
+        assert [row[1] for row in read(database, wider)] == [5]
+    assert read(database) == [["a", None, False]]
+
+
+def test_names_that_are_too_long_or_awkward_are_columns_all_the_same(database):
+    names = [
+        "n" * 70 + "1",
+        "n" * 70 + "2",
+        "ü" * 60,
+        "Größe in % (m²)",
+        'a "quoted" `one`',
+        "select",
+        "a FROM b WHERE c",
+    ]
+    columns = [TWO[0], *(Column(name, "text", f"key {number}") for number, name in enumerate(names))]
+    row = ["a", *(f"value {number}" for number in range(len(names)))]
+    first = load(database, [row], columns, mode="append")
+    second = load(database, [row], columns, mode="append", run="run 2")
+    assert first.columns == second.columns
+    assert len(set(first.columns)) == len(columns)
+    assert second.warnings == []
+    assert first.columns[4:] == names[3:]
+    assert max(len(name) for name in first.columns) <= 64
+    quoted = [database.quoted(name) for name in first.columns[1:4]]
+    assert database.fetch(f"SELECT DISTINCT {', '.join(quoted)} FROM leads") == [("value 0", "value 1", "value 2")]
+
+
+def test_a_table_that_people_made_is_matched_by_name(database):
+    title = "Title" if database.name != "portable" else "title"
+    database.execute(f"CREATE TABLE leads (id VARCHAR(36) NOT NULL PRIMARY KEY, {title} VARCHAR(99), note VARCHAR(9))")
+    database.execute("INSERT INTO leads VALUES ('a', 'one', 'mine')")
+    done = load(database, [["a", "two"], ["b", "new"]])
+    assert done.columns[1].lower() == "title"
+    mine = None if database.name == "portable" else "mine"
+    assert database.fetch("SELECT id, title, note FROM leads ORDER BY 1") == [("a", "two", mine), ("b", "new", None)]
+
+
+def test_a_column_that_cannot_take_its_kind_is_refused_before_anything_changes(database):
+    if database.name == "portable":
+        pytest.skip("a database that is not known does not tell its types")
+    database.execute("CREATE TABLE leads (id VARCHAR(36) PRIMARY KEY, title INTEGER)")
+    for attempt in (
+        lambda: check(database.hook, "leads", "merge", TWO),
+        lambda: load(database, [["a", "one"]]),
+    ):
+        with pytest.raises(PipedriveConfigError, match=r"(?i)'title' of leads is int.*text") as caught:
+            attempt()
+    assert "TEXT" in str(caught.value)
+    assert database.tables() & {"leads_columns"} == set()
+
+
+def test_a_table_keyed_for_another_mode_is_refused(database):
+    if database.name == "portable":
+        pytest.skip("a database that is not known does not tell its keys")
+    load(database, [["a", "one"]], table="history", mode="append")
+    with pytest.raises(PipedriveConfigError, match="primary key"):
+        load(database, [["a", "one"]], table="history")
+    load(database, [["a", "one"]])
+    with pytest.raises(PipedriveConfigError, match="history"):
+        load(database, [["a", "one"]], mode="append")
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace", "append"])
+def test_an_exception_within_the_block_leaves_everything_as_it_was(database, mode):
+    wider = [*TWO, Column("extra", "text", "extra")]
+    load(database, [["a", "one"]], mode=mode)
+    before, tables = database.fetch("SELECT * FROM leads"), database.tables()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            with loading_table(database.hook, "leads", wider, mode=mode, run_key="run 2") as loading:
+                loading.write(batch([["a", "changed", "x"], ["b", "new", "y"]]))
+                raise ZeroDivisionError
+        assert database.fetch("SELECT * FROM leads") == before
+        assert database.tables() == tables
+
+
+def test_a_first_load_that_fails_makes_no_table(database):
+    with pytest.raises(PipedriveValidationError):
+        load(database, [["a", 5]])
+    assert database.tables() & {"leads", "leads_columns"} == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("text", 5),
+        ("integer", "5"),
+        ("integer", True),
+        ("integer", 2**63),
+        ("number", "much"),
+        ("number", "x" * 500),
+        ("number", float("nan")),
+        ("boolean", 1),
+        ("date", "31.01.2026"),
+        ("date", 5),
+        ("time", "noon"),
+        ("moment", "yesterday"),
+        ("texts", ["a", 1]),
+        ("texts", "a"),
+        ("json", {1, object()}),
+    ],
+)
+def test_a_value_of_another_kind_is_named(sqlite, kind, value):
+    columns = [TWO[0], Column("thing", kind, "k")]
+    load(sqlite, [["a", None]], columns)
+    with pytest.raises(PipedriveValidationError, match="'thing'") as caught:
+        load(sqlite, [["a", None], ["b", value]], columns)
+    assert repr(value)[:70] in str(caught.value)
+    assert len(str(caught.value)) < 220
+    assert len(read(sqlite, columns)) == 1
+
+
+def test_a_row_without_key_and_batches_of_another_shape_are_refused(sqlite):
+    for rows in ([["a"]], [[None, "x"]]):
+        with pytest.raises(PipedriveValidationError):
+            load(sqlite, rows)
+    with pytest.raises(PipedriveConfigError, match="'id'"):
+        load(sqlite, [["x"]], [TWO[1]])
+
+
+def test_nul_characters_are_taken_out_and_counted(database):
+    columns = [*TWO, Column("labels", "texts", "l"), Column("rest", "json", "r")]
+    rest = {"k\0": ["\0", "\\u0000", 1]}
+    done = load(database, [["a", "x\0y\0", ["\0z"], rest]], columns)
+    assert read(database, columns) == [["a", "xy", ["z"], {"k": ["", "\\u0000", 1]}, False]]
+    assert done.warnings == ["5 NUL characters were removed from texts."]
+
+
+def test_a_table_in_another_schema(postgres):
+    postgres.execute("CREATE SCHEMA IF NOT EXISTS crm; DROP TABLE IF EXISTS crm.leads, crm.leads_columns")
+    for mode in ("merge", "replace"):
+        load(postgres, [["a", "one"]], table="crm.leads", mode=mode)
+        assert read(postgres, table="crm.leads") == [["a", "one", False]]
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", "a;b", 'x"y', ".leads", "leads ", "x" * 64, "a\nb"])
+def test_a_bad_name_of_a_table_is_refused(postgres, table):
+    with pytest.raises(PipedriveConfigError, match=r"^table: "):
+        check(postgres.hook, table, "merge")
+
+
+def test_check_accepts_what_will_work_and_changes_nothing(database):
+    before = database.tables()
+    check(database.hook, "leads", "merge", TWO)
+    assert database.tables() == before
+    with pytest.raises(PipedriveConfigError, match=r"^mode: 'upsert'"):
+        check(database.hook, "leads", "upsert")
+
+
+def test_what_is_no_database_is_refused(monkeypatch):
+    from airflow.providers.mysql.hooks.mysql import MySqlHook
+
+    with pytest.raises(PipedriveConfigError, match="no hook for an SQL database"):
+        check(object(), "leads", "merge")
+    monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", "mysql://u:hidden-word@127.0.0.1:1/x?client=mysql-connector-python")
+    with pytest.raises(PipedriveConfigError, match="cannot be reached") as caught:
+        check(MySqlHook("nowhere"), "leads", "merge")
+    assert "hidden-word" not in str(caught.value)
+
+
+def test_without_the_extra_the_remedy_is_named(sqlite, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "airflow.providers.common.sql", None)
+    with pytest.raises(PipedriveConfigError, match=r"airflow-provider-pipedrive-leads\[sql\]"):
+        check(sqlite.hook, "leads", "merge")

@@ -1,0 +1,193 @@
+"""What readers, other loads and killed processes see, on real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from contextlib import closing
+
+import pytest
+
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.sql.loading import loading_table
+
+TWO = [Column("id", "text", "id"), Column("title", "text", "title")]
+SERVERS = ("postgres", "mysql")
+LOAD_AND_HANG = """
+import sys, time
+from airflow.sdk import Connection
+from airflow.sdk import BaseHook
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.sql.loading import loading_table
+import {module} as module
+
+two = [Column("id", "text", "id"), Column("extra", "text", "extra")]
+with loading_table(module.{hook}("{conn_id}"), "leads", two, mode="{mode}", run_key="run 2") as loading:
+    loading.write([[str(n) for n in range(3000)], ["new"] * 3000])
+    print("written", flush=True)
+    time.sleep(60)
+"""
+HOOKS = {
+    "postgres": ("airflow.providers.postgres.hooks.postgres", "PostgresHook", "leads_postgres"),
+    "mysql": ("airflow.providers.mysql.hooks.mysql", "MySqlHook", "leads_mysql"),
+    "sqlite": ("airflow.providers.sqlite.hooks.sqlite", "SqliteHook", "leads_sqlite"),
+}
+
+
+@pytest.fixture(params=SERVERS)
+def server(request):
+    return request.getfixturevalue(request.param)
+
+
+def load(database, mode, run, title, rows=300, table="leads", columns=TWO):
+    with loading_table(database.hook, table, columns, mode=mode, run_key=run) as loading:
+        for first in range(0, rows, 100):
+            ids = [str(number) for number in range(first, min(first + 100, rows))]
+            loading.write([ids, [title] * len(ids)])
+    return loading
+
+
+def in_threads(*works):
+    failures = []
+
+    def guarded(work):
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace", "append"])
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite"])
+def test_a_killed_process_leaves_the_table_as_it_was(kind, mode, request):
+    database = request.getfixturevalue(kind)
+    load(database, mode, "run 1", "old")
+    before, tables = database.fetch("SELECT * FROM leads ORDER BY 1"), database.tables()
+    module, hook, conn_id = HOOKS[kind]
+    code = LOAD_AND_HANG.format(module=module, hook=hook, conn_id=conn_id, mode=mode)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ) as child:
+        assert any(line.strip() == "written" for line in child.stdout)
+        child.send_signal(signal.SIGKILL)
+    assert database.fetch("SELECT * FROM leads ORDER BY 1") == before
+    assert database.tables() == tables
+    load(database, mode, "run 2", "new")
+    assert ("new",) in database.fetch("SELECT DISTINCT title FROM leads")
+    assert database.tables() == tables
+
+
+def test_leftovers_of_a_killed_run_are_cleared_away_where_tables_last(portable):
+    """As a killed process would leave them: staging tables of the same run, with other columns."""
+    with pytest.raises(ZeroDivisionError):
+        with loading_table(portable.hook, "leads", TWO, mode="merge", run_key="r") as loading:
+            loading.write([["x"], ["left over"]])
+            loading.close = lambda: None
+            raise ZeroDivisionError
+    assert len([name for name in portable.tables() if "_pipedrive_" in name]) == 2
+    load(portable, "merge", "r", "new", rows=1)
+    assert portable.fetch("SELECT id, title FROM leads") == [("0", "new")]
+    assert not [name for name in portable.tables() if "_pipedrive_" in name]
+
+
+def test_leftovers_of_a_killed_swap_are_cleared_away(mysql):
+    load(mysql, "replace", "run 1", "old")
+    for name in ("leads_pipedrive_new", "leads_pipedrive_old"):
+        mysql.execute(f"CREATE TABLE {name} (something INTEGER)")
+    load(mysql, "replace", "run 2", "new")
+    assert mysql.fetch("SELECT DISTINCT title FROM leads") == [("new",)]
+    assert not [name for name in mysql.tables() if "_pipedrive_" in name]
+
+
+def test_a_reader_never_sees_a_replaced_table_empty_or_mixed(server):
+    load(server, "replace", "run 0", "round 0")
+    seen, over = [], threading.Event()
+
+    def watch():
+        with closing(server.hook.get_conn()) as connection:
+            while not over.is_set():
+                with closing(connection.cursor()) as cursor:
+                    cursor.execute("SELECT count(*), count(DISTINCT title), min(title) FROM leads")
+                    seen.append(tuple(cursor.fetchone()))
+                connection.commit()
+
+    reader = threading.Thread(target=watch)
+    reader.start()
+    time.sleep(0.1)
+    for number in range(1, 12):
+        load(server, "replace", f"run {number}", f"round {number}")
+    time.sleep(0.1)
+    over.set()
+    reader.join()
+    assert {row[:2] for row in seen} == {(300, 1)}
+    assert len({row[2] for row in seen}) > 3
+
+
+def test_a_reader_in_an_older_snapshot_still_sees_what_was_replaced(postgres):
+    load(postgres, "replace", "run 1", "old")
+    with closing(postgres.hook.get_conn()) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SELECT 1")
+        load(postgres, "replace", "run 2", "new")
+        cursor.execute("SELECT DISTINCT title FROM leads")
+        assert [tuple(row) for row in cursor.fetchall()] == [("old",)]
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_loads_at_the_same_time_do_not_disturb_each_other(server, mode):
+    """From the first load on: table, companion, and a column of its own for each."""
+
+    def work(number):
+        own = [TWO[0], TWO[1], Column("shared", "text", "s"), Column("shared", "text", f"key {number}")]
+
+        def run():
+            with loading_table(server.hook, "leads", own, mode=mode, run_key=f"run {number}") as loading:
+                ids = [str(row) for row in range(300)]
+                same = [f"run {number}"] * 300
+                loading.write([ids if number % 2 else ids[::-1], same, same, same])
+
+        return run
+
+    for _ in range(3):
+        assert in_threads(*(work(number) for number in range(4))) == []
+    ((rows, runs, mixed),) = server.fetch(
+        "SELECT count(*), count(DISTINCT title), sum(CASE WHEN title = shared THEN 0 ELSE 1 END) FROM leads"
+    )
+    assert (rows, runs, mixed) == (300, 1, 0)
+    ties = server.fetch("SELECT field_key, column_name FROM leads_columns")
+    assert len({name for _, name in ties}) == len(ties) == 7
+
+
+def test_memory_does_not_grow_with_the_rows(sqlite):
+    """A load of 20 times the rows needs no more memory."""
+
+    def peak(batches):
+        tracemalloc.start()
+        with loading_table(sqlite.hook, "leads", TWO, mode="merge", run_key="r") as loading:
+            for first in range(batches):
+                loading.write([[f"{first}-{row}" for row in range(500)], ["some title"] * 500])
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(1)
+    assert peak(40) < 1.3 * peak(2)
+
+
+def test_importing_loads_neither_airflow_nor_a_driver():
+    code = "import sys, json; import airflow_provider_pipedrive_leads.sql.loading; print(json.dumps(list(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    tops = {name.split(".")[0] for name in json.loads(found.stdout)}
+    assert not tops & {"airflow", "psycopg", "psycopg2", "mysql", "duckdb", "sqlalchemy"}
