@@ -163,7 +163,10 @@ class _OnConflict(Portable):
 
 
 class Postgres(_OnConflict):
-    """PostgreSQL, through psycopg2 or psycopg 3: COPY into a temporary table."""
+    """PostgreSQL, through psycopg2 or psycopg 3: COPY into a temporary table.
+
+    The user needs the right to make temporary tables, and a pooler in between has to pool whole sessions.
+    """
 
     types: ClassVar[Mapping[Kind, str]] = {
         **Portable.types,
@@ -352,8 +355,10 @@ class DuckDb(_OnConflict):
     added_flag = "BOOLEAN DEFAULT FALSE"
 
     def open(self, hook: DbApiHook) -> Session:
-        """Connect."""
-        return Session(hook.get_conn(), placeholder="?", begin="BEGIN TRANSACTION", one_cursor=True)
+        """Connect, in UTC."""
+        session = Session(hook.get_conn(), placeholder="?", begin="BEGIN TRANSACTION", one_cursor=True)
+        session.execute("SET TimeZone = 'UTC'")
+        return session
 
     def present(self, session: Session, table: Table) -> dict[str, str]:
         """Read information_schema."""

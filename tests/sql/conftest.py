@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-DATABASES = ("postgres", "psycopg2", "mysql", "sqlite", "duckdb", "portable")
+DATABASES = ("postgres", "psycopg2", "mysql", "pymysql", "sqlite", "duckdb", "portable")
 
 
 class Server(NamedTuple):
@@ -113,7 +113,7 @@ def postgres_server():
         cwd=folder,
         **who,
     )
-    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
+    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off", "-c", "timezone=Asia/Tokyo"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, cwd=folder, **who
@@ -145,6 +145,7 @@ def mysql_server():
         **who,
     )
     options = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
+    options.append("--default-time-zone=+09:00")
     setup = folder / "setup.sql"
     who_may = "leads@localhost IDENTIFIED BY 'secret'"
     setup.write_text(f"CREATE DATABASE sales;\nCREATE USER {who_may};\nGRANT ALL ON *.* TO leads@localhost;\n")
@@ -202,6 +203,20 @@ def mysql(mysql_server, monkeypatch):
 
 
 @pytest.fixture
+def pymysql(mysql, mysql_server, monkeypatch):
+    """A driver with the interface of mysqlclient, the hook's default, which has to be compiled."""
+    import pymysql
+
+    def get_conn():
+        return pymysql.connect(
+            host="127.0.0.1", port=mysql_server.port, user="leads", password="secret", database="sales"
+        )
+
+    monkeypatch.setattr(mysql.hook, "get_conn", get_conn)
+    return mysql
+
+
+@pytest.fixture
 def sqlite(tmp_path, monkeypatch):
     from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
@@ -227,7 +242,8 @@ def portable(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def duckdb(tmp_path):
+def duckdb(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
     from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 
     return Database("duckdb", DuckDBHook(database=str(tmp_path / "leads.duckdb")))
@@ -235,4 +251,10 @@ def duckdb(tmp_path):
 
 @pytest.fixture(params=DATABASES)
 def database(request) -> Database:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=[name for name in DATABASES if name != "portable"])
+def known_database(request) -> Database:
+    """A database that can tell its types and keys."""
     return request.getfixturevalue(request.param)

@@ -40,10 +40,12 @@ def batch(rows):
     return [list(values) for values in zip(*rows, strict=True)]
 
 
-def load(database, rows, columns=TWO, *, mode="merge", run="run 1", table="leads", deleted=()):
+def load(database, rows, columns=TWO, *, mode="merge", run="run 1", table="leads", deleted=(), then=()):
     with loading_table(database.hook, table, columns, mode=mode, run_key=run) as loading:
         if rows:
             loading.write(batch(rows))
+        if then:
+            loading.write(batch(then))
         if deleted:
             loading.mark_deleted(deleted)
     return loading
@@ -228,29 +230,25 @@ def test_a_table_that_people_made_is_matched_by_name(database):
     assert database.fetch("SELECT id, title, note FROM leads ORDER BY 1") == [("a", "two", mine), ("b", "new", None)]
 
 
-def test_a_column_that_cannot_take_its_kind_is_refused_before_anything_changes(database):
-    if database.name == "portable":
-        pytest.skip("a database that is not known does not tell its types")
-    database.execute("CREATE TABLE leads (id VARCHAR(36) PRIMARY KEY, title INTEGER)")
+def test_a_column_that_cannot_take_its_kind_is_refused_before_anything_changes(known_database):
+    known_database.execute("CREATE TABLE leads (id VARCHAR(36) PRIMARY KEY, title INTEGER)")
     for attempt in (
-        lambda: check(database.hook, "leads", "merge", TWO),
-        lambda: load(database, [["a", "one"]]),
+        lambda: check(known_database.hook, "leads", "merge", TWO),
+        lambda: load(known_database, [["a", "one"]]),
     ):
         with pytest.raises(PipedriveConfigError, match=r"(?i)'title' of leads is int.*text") as caught:
             attempt()
     assert "TEXT" in str(caught.value)
-    assert database.tables() & {"leads_columns"} == set()
+    assert known_database.tables() & {"leads_columns"} == set()
 
 
-def test_a_table_keyed_for_another_mode_is_refused(database):
-    if database.name == "portable":
-        pytest.skip("a database that is not known does not tell its keys")
-    load(database, [["a", "one"]], table="history", mode="append")
+def test_a_table_keyed_for_another_mode_is_refused(known_database):
+    load(known_database, [["a", "one"]], table="history", mode="append")
     with pytest.raises(PipedriveConfigError, match="primary key"):
-        load(database, [["a", "one"]], table="history")
-    load(database, [["a", "one"]])
+        load(known_database, [["a", "one"]], table="history")
+    load(known_database, [["a", "one"]])
     with pytest.raises(PipedriveConfigError, match="history"):
-        load(database, [["a", "one"]], mode="append")
+        load(known_database, [["a", "one"]], mode="append")
 
 
 @pytest.mark.parametrize("mode", ["merge", "replace", "append"])
@@ -259,12 +257,35 @@ def test_an_exception_within_the_block_leaves_everything_as_it_was(database, mod
     load(database, [["a", "one"]], mode=mode)
     before, tables = database.fetch("SELECT * FROM leads"), database.tables()
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            with loading_table(database.hook, "leads", wider, mode=mode, run_key="run 2") as loading:
-                loading.write(batch([["a", "changed", "x"], ["b", "new", "y"]]))
-                raise ZeroDivisionError
+        with pytest.raises(PipedriveValidationError):
+            load(database, [["a", "changed", "x"]], wider, mode=mode, run="run 2", then=[["b", "new", 5]])
         assert database.fetch("SELECT * FROM leads") == before
         assert database.tables() == tables
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+def test_a_failure_at_the_very_end_leaves_everything_as_it_was(database, mode):
+    """The table itself refuses a row, after others went in and columns were added."""
+    database.execute("CREATE TABLE leads (id VARCHAR(36) PRIMARY KEY, title VARCHAR(99), CHECK (title <> 'bad'))")
+    load(database, [["a", "one"], ["b", "two"]])
+    before, tables = database.fetch("SELECT * FROM leads ORDER BY 1"), database.tables()
+    undone = database.name in ("postgres", "sqlite", "duckdb")
+    columns = [*TWO, Column("extra", "text", "extra")] if undone else TWO
+    rows = [[key, title, "x"][: len(columns)] for key, title in (("a", "changed"), ("c", "bad"))]
+    with pytest.raises(Exception, match=r"(?i)check|constraint"):
+        load(database, rows, columns, mode=mode, run="run 2")
+    assert database.fetch("SELECT * FROM leads ORDER BY 1") == before
+    assert {name for name in database.tables() - tables if name != "leads_pipedrive_new"} == set()
+
+
+@pytest.mark.parametrize("kind", ["postgres", "psycopg2", "mysql", "pymysql", "duckdb"])
+def test_moments_are_in_utc_in_a_column_that_knows_no_zone(kind, request, monkeypatch):
+    """The servers are set to Tokyo's time."""
+    database = request.getfixturevalue(kind)
+    database.execute("CREATE TABLE leads (id VARCHAR(36) PRIMARY KEY, changed TIMESTAMP NULL)")
+    load(database, [["a", "2026-01-31T09:30:00.000Z"]], [TWO[0], Column("changed", "moment", "c")])
+    shown = "UNIX_TIMESTAMP(changed)" if database.name == "mysql" else "extract(epoch FROM changed)"
+    assert [int(moment) for (moment,) in database.fetch(f"SELECT {shown} FROM leads")] == [1_769_851_800]
 
 
 def test_a_first_load_that_fails_makes_no_table(database):
@@ -348,6 +369,19 @@ def test_what_is_no_database_is_refused(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", "mysql://u:hidden-word@127.0.0.1:1/x?client=mysql-connector-python")
     with pytest.raises(PipedriveConfigError, match="cannot be reached") as caught:
         check(MySqlHook("nowhere"), "leads", "merge")
+    assert "hidden-word" not in str(caught.value)
+
+
+def test_an_error_of_the_driver_does_not_tell_the_password(portable, monkeypatch):
+    where = json.dumps({"conn_type": "sqlite", "password": "hidden-word"})
+    monkeypatch.setenv("AIRFLOW_CONN_LEADS_OTHER", where)
+
+    def get_conn():
+        raise OSError("no way to other://user:hidden-word@host")
+
+    monkeypatch.setattr(portable.hook, "get_conn", get_conn)
+    with pytest.raises(PipedriveConfigError, match="other://user:") as caught:
+        check(portable.hook, "leads", "merge")
     assert "hidden-word" not in str(caught.value)
 
 
