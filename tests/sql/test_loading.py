@@ -85,12 +85,15 @@ def read(database, columns=TWO, table="leads", more="is_deleted"):
 
 
 def test_every_kind_comes_back_as_it_went_in(database):
-    if database.name == "postgres":
-        assert database.hook.get_conn().__class__.__module__.startswith(("psycopg", "psycopg2"))
     for mode in ("merge", "replace"):
         done = load(database, ROWS, ALL_KINDS, mode=mode)
         assert read(database, ALL_KINDS) == [[*row, False] for row in ROWS]
         assert (done.rows, done.columns, done.warnings) == (6, [column.name for column in ALL_KINDS], [])
+
+
+@pytest.mark.parametrize(("kind", "driver"), [("postgres", "psycopg"), ("psycopg2", "psycopg2.extensions")])
+def test_both_drivers_of_postgres_are_tried(kind, driver, request):
+    assert type(request.getfixturevalue(kind).hook.get_conn()).__module__ == driver
 
 
 def test_types_are_the_databases_own(database):

@@ -96,6 +96,36 @@ def test_a_killed_process_leaves_the_table_as_it_was(kind, mode, request):
     assert database.tables() == tables
 
 
+def test_a_lost_connection_leaves_the_table_as_it_was(postgres):
+    load(postgres, "merge", "run 1", "old")
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    lost = loading_table(postgres.hook, "leads", TWO, mode="merge", run_key="run 2")
+    loading = lost.__enter__()
+    loading.write([["0"], ["new"]])
+    assert postgres.fetch(f"SELECT pg_terminate_backend(pid) {others}") == [(True,)]
+    with pytest.raises(Exception, match=r"terminat|closed|lost"):
+        lost.__exit__(None, None, None)
+    assert postgres.fetch("SELECT DISTINCT title FROM leads") == [("old",)]
+
+
+def test_a_connection_that_gives_rows_as_dictionaries_is_no_trouble(postgres, postgres_server, monkeypatch):
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    uri = f"postgres://postgres@127.0.0.1:{postgres_server.port}/postgres?cursor=dictcursor"
+    monkeypatch.setenv("AIRFLOW_CONN_LEADS_DICTIONARIES", uri)
+    dictionaries = postgres._replace(hook=PostgresHook("leads_dictionaries"))
+    for _ in range(2):
+        assert load(dictionaries, "merge", "run 1", "new").rows == 300
+    assert postgres.fetch("SELECT count(*) FROM leads") == [(300,)]
+
+
+def test_the_hook_that_airflow_makes_of_a_connection_works(postgres):
+    from airflow.sdk import BaseHook
+
+    made = postgres._replace(hook=BaseHook.get_connection("leads_postgres").get_hook())
+    assert load(made, "replace", "run 1", "new").columns == ["id", "title"]
+
+
 def test_leftovers_of_a_killed_run_are_cleared_away_where_tables_last(portable):
     """As a killed process would leave them."""
     abandoned = loading_table(portable.hook, "leads", TWO, mode="merge", run_key="r")
