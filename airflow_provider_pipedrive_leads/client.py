@@ -32,9 +32,10 @@ from airflow_provider_pipedrive_leads.api.errors import (
 from airflow_provider_pipedrive_leads.api.oauth import fingerprint
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.api.pacing import SEARCHES_ALLOWED, BurstWindow
-from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from
+from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from, server_time
 from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS, as_day_spent, seconds_before_repeat
 from airflow_provider_pipedrive_leads.login import login_for
+from airflow_provider_pipedrive_leads.open_connections import OpenConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +50,8 @@ LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes; a page of 500 leads is about one megabyte."""
 CHUNK = 64 * 1024
 POOL_SIZE = 32
+LONGEST_NAP = 1.0
+"""Seconds after which a sleeping call looks whether it was interrupted."""
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
 USER_AGENT = "airflow-provider-pipedrive-leads"
@@ -62,6 +65,7 @@ class Usage(msgspec.Struct):
     :param rate_limited: replies 429.
     :param tokens: API tokens that the calls cost.
     :param daily_tokens_left: what is left of the company's day by the last reply that said so, else None.
+    :param first_reply_at: the server's clock at the first reply, such as ``2026-01-31T09:30:00Z``; None if it told none.
     """
 
     requests: int = 0
@@ -69,6 +73,7 @@ class Usage(msgspec.Struct):
     rate_limited: int = 0
     tokens: int = 0
     daily_tokens_left: int | None = None
+    first_reply_at: str | None = None
 
 
 class _Pace:
@@ -132,7 +137,7 @@ class PipedriveClient(LeadsApi):
         self.settings = settings
         self.usage = Usage()
         self._clock = clock or time.monotonic
-        self._sleep = sleep or time.sleep
+        self._sleep = sleep or self._nap
         self._chance = chance
         self._usage_lock = threading.Lock()
         self._day = DailyBudget()
@@ -140,7 +145,8 @@ class PipedriveClient(LeadsApi):
         self._pace = _shared_pace(settings)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = USER_AGENT
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE)
+        self._connections = OpenConnections()
+        adapter = self._connections.adapter(POOL_SIZE)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._login = login_for(settings, self._session, token_store)
@@ -148,6 +154,18 @@ class PipedriveClient(LeadsApi):
     def close(self) -> None:
         """Give the sockets back."""
         self._session.close()
+
+    def calls_ahead(self) -> int:
+        """How many calls are worth having under way at once, by latency and burst window."""
+        with self._pace.lock:
+            return self._pace.all_calls.calls_ahead()
+
+    def interrupt(self) -> None:
+        """End all calls under way and refuse later ones: they raise :class:`PipedriveConnectionError`.
+
+        For threads that would otherwise go on after their task was stopped.
+        """
+        self._connections.shut_down()
 
     def send(self, call: Call) -> Reply:
         """Send a call, within the windows and with repeats where they are safe.
@@ -160,6 +178,7 @@ class PipedriveClient(LeadsApi):
         header: Mapping[str, Secret] = {}
         stale: Mapping[str, Secret] = {}
         while True:
+            self._check_interrupted(call)
             try:
                 if stale:
                     self._login.renew(stale)
@@ -189,6 +208,19 @@ class PipedriveClient(LeadsApi):
                 wait = delay
             repeats += 1
             self._sleep(wait)
+
+    def _check_interrupted(self, call: Call) -> None:
+        if self._connections.closed_for_good.is_set():
+            raise PipedriveConnectionError(
+                f"{call.method} {call.path} was broken off.", method=call.method, path=call.path
+            )
+
+    def _nap(self, seconds: float) -> None:
+        """Sleep, but wake up when interrupted."""
+        while seconds > 0 and not self._connections.closed_for_good.is_set():
+            step = min(seconds, LONGEST_NAP)
+            time.sleep(step)
+            seconds -= step
 
     def _send_once(self, call: Call, server: str, header: Mapping[str, Secret], *, repeat: bool) -> Reply:
         self._check_reserve(call)
@@ -304,6 +336,7 @@ class PipedriveClient(LeadsApi):
         """Wait for a place in each window; give the time at which they were taken."""
         windows = self._pace.windows(call)
         while True:
+            self._check_interrupted(call)
             with self._pace.lock:
                 now = self._clock()
                 wait = max(window.delay(now) for window in windows)
@@ -338,6 +371,7 @@ class PipedriveClient(LeadsApi):
             self.usage.rate_limited += rate_limited
             self.usage.tokens = self._day.spent
             self.usage.daily_tokens_left = self._day.left
+            self.usage.first_reply_at = self.usage.first_reply_at or server_time(headers)
 
 
 def _is_new_connection_error(problem: Exception) -> bool:

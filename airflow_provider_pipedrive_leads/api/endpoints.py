@@ -30,6 +30,7 @@ class Call(msgspec.Struct, frozen=True):
     :param path: from the server's root, for example ``/v1/leads``; holds no query and no secret.
     :param cost: API tokens that the call takes from the company's day.
     :param search: True if it counts against the small window of search calls as well.
+    :param rows: for a list: the type that each of its rows is decoded into, such as ``msgspec.Raw``; None: plain dicts.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Call(msgspec.Struct, frozen=True):
     query: Mapping[str, str] = {}
     body: JSON = None
     search: bool = False
+    rows: type | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -60,15 +62,17 @@ class Endpoint(msgspec.Struct, frozen=True):
         query: Mapping[str, object] | None = None,
         body: JSON = None,
         ids: Mapping[str, object] | None = None,
+        rows: type | None = None,
     ) -> Call:
         """Fill in ids and query.
 
         :param ids: values for the names in the path's braces.
         :param query: values that are None are left out; True and False become ``true`` and ``false``.
+        :param rows: as in :class:`Call`.
         :raises PipedriveValidationError: an id is not what ids of its kind look like.
         """
         path = self.path.format(**{name: path_id(name, value) for name, value in (ids or {}).items()})
-        return Call(self.method, path, self.cost, query_text(query or {}), body, self.search)
+        return Call(self.method, path, self.cost, query_text(query or {}), body, self.search, rows)
 
 
 def path_id(name: str, value: object) -> str:

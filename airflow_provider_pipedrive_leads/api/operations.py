@@ -37,6 +37,13 @@ class LeadsApi(ABC):
     def send(self, call: Call) -> Reply:
         """Send one call and return its successful reply."""
 
+    def calls_ahead(self) -> int:
+        """How many calls are worth having under way at once; 1 where nothing is known of latency and limits."""
+        return 1
+
+    def interrupt(self) -> None:
+        """Make calls that other threads have under way, and all later ones, fail at once."""
+
     # Leads
 
     def get_leads(
@@ -58,7 +65,7 @@ class LeadsApi(ABC):
         :param page_size: leads a page, 1 to 500.
         """
         query = {
-            **_filters(owner_id, person_id, organization_id, filter_id),
+            **lead_filters(owner_id, person_id, organization_id, filter_id),
             "updated_since": None if updated_since is None else moment_value("updated_since", updated_since),
             "sort": sort,
         }
@@ -78,7 +85,7 @@ class LeadsApi(ABC):
 
         Parameters as in :meth:`get_leads`; the API has no ``updated_since`` here.
         """
-        query = {**_filters(owner_id, person_id, organization_id, filter_id), "sort": sort}
+        query = {**lead_filters(owner_id, person_id, organization_id, filter_id), "sort": sort}
         yield from self._rows(endpoints.GET_ARCHIVED_LEADS, query, page_size)
 
     def get_lead(self, lead_id: str) -> Lead:
@@ -149,7 +156,7 @@ class LeadsApi(ABC):
             "term": _term(term, exact_match),
             "fields": _joined(fields),
             "exact_match": exact_match or None,
-            **_filters(None, person_id, organization_id, None),
+            **lead_filters(None, person_id, organization_id, None),
         }
         yield from self._rows(endpoints.SEARCH_LEADS, query, page_size)
 
@@ -360,7 +367,13 @@ class LeadsApi(ABC):
             way_on = page.next_query
 
 
-def _filters(owner_id: object, person_id: object, organization_id: object, filter_id: object) -> dict[str, int | None]:
+def lead_filters(
+    owner_id: object, person_id: object, organization_id: object, filter_id: object
+) -> dict[str, int | None]:
+    """The filters that both lists of leads take, as query parameters.
+
+    :raises PipedriveValidationError: one is no id.
+    """
     return _ids(owner_id=owner_id, person_id=person_id, organization_id=organization_id, filter_id=filter_id)
 
 

@@ -1,7 +1,9 @@
 """Keeping the burst window: so many calls in any two seconds, decided from times and reports alone.
 
 A call takes a place when it is sent and gives it back two seconds after its reply, because the server counted it at
-some moment in between: within one process no call is too many. Other processes on the same token show only in what
+some moment in between: within one process no call is too many. Where calls take steadily long, the way there and back
+is the same for all of them, and the place is given back earlier by that much: the next call will be as long under way.
+Other processes on the same token show only in what
 the server reports: while there are any, this one takes a share that shrinks when the window gets tight and grows slowly
 when it does not, so that all come to live side by side. Limits by plan: docs/pipedrive-api.md, "Limits".
 """
@@ -9,7 +11,9 @@ when it does not, so that all come to live side by side. Limits by plan: docs/pi
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_right, insort
+from collections import deque
+from statistics import median
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.errors import number
@@ -25,6 +29,10 @@ SEARCHES_ALLOWED = 10
 SHORT_SLEEP = 0.01
 LONGEST_MEMORY = 10.0
 """Seconds for which ended calls are remembered beyond the window, to compare with reports that were long under way."""
+
+LATENCIES_REMEMBERED = 25
+"""Of the last replies; their spread tells how much of a latency can be relied on."""
+SPREADS_OFF = 4
 
 FIRST_SHARE = 1.0
 """Calls that a process dares before it knows anything."""
@@ -58,6 +66,7 @@ class BurstWindow:
         self._reported = False
         self._in_flight = 0
         self._replied: list[float] = []
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_REMEMBERED)
         self._closed_until = 0.0
         self._others_seen: float | None = None
         self._shrunk_at = -math.inf
@@ -92,7 +101,8 @@ class BurstWindow:
         """Note that a call that was sent at ``sent`` ended, however it ended, and what the server reported with it."""
         own = self._taken_since(sent - WINDOW_SECONDS)
         self._in_flight -= 1
-        self._replied.append(now)
+        self._latencies.append(now - sent)
+        insort(self._replied, max(sent, now - self._steady_latency()))
         limit, remaining = (number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
         if rejected:  # alone it would not have been too many
             self._others_seen = now
@@ -104,6 +114,20 @@ class BurstWindow:
             self._share_by_report(int(limit), remaining, now)
         elif not self._reported:
             self._share_blindly(now)
+
+    def calls_ahead(self) -> int:
+        """Calls that are worth having under way at once: what the window lets pass during one latency, and one more."""
+        if not self._latencies:
+            return 1
+        rate = min(self.allowed, self.share) / WINDOW_SECONDS
+        return 1 + math.ceil(rate * median(self._latencies))
+
+    def _steady_latency(self) -> float:
+        """Seconds that surely every call takes: the least of the last ones, less their spread; 0 where they vary."""
+        if len(self._latencies) < LATENCIES_REMEMBERED // 5:
+            return 0.0
+        least = min(self._latencies)
+        return max(0.0, least - SPREADS_OFF * (median(self._latencies) - least))
 
     def close(self, until: float) -> None:
         """Let nothing pass before ``until``: after a 429."""

@@ -5,11 +5,14 @@ The specification draws flat paging for leads, live replies nest it: both are re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, is_html
+from airflow_provider_pipedrive_leads.api.values import moment_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call
 
 
+Row = TypeVar("Row")
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A successful answer.
 
     :param headers: with lower-case names.
-    :param envelope: the decoded body, an object with ``data``.
+    :param envelope: the decoded body, an object with ``data``; if the call named a type for the rows, they have it.
     """
 
     status: int
@@ -37,12 +43,23 @@ class Reply(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, frozen=True):
     """One page of a list.
 
-    :param items: the rows, at most as many as were asked for.
+    :param items: the rows, at most as many as were asked for: plain dicts, or of the type that the call named.
     :param next_query: query parameters of the next page; None after the last one.
     """
 
-    items: list[dict[str, JSON]]
+    items: list[Any]
     next_query: Mapping[str, int | str] | None
+
+
+class _Envelope(msgspec.Struct, Generic[Row]):
+    data: list[Row] | None = None
+    success: bool = True
+    additional_data: dict[str, Any] | None = None
+
+
+@lru_cache(maxsize=16)
+def _decoder(rows: type | None) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(Any if rows is None else _Envelope[rows])  # type: ignore[valid-type]
 
 
 def reply_from(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -52,7 +69,9 @@ def reply_from(call: Call, status: int, headers: Mapping[str, str], body: bytes)
     """
     problem = "a web page" if is_html(headers, body) else "no usable JSON"
     try:
-        envelope = msgspec.json.decode(body)
+        envelope = _decoder(call.rows).decode(body)
+        if isinstance(envelope, _Envelope):
+            envelope = msgspec.structs.asdict(envelope)
     except (msgspec.DecodeError, UnicodeDecodeError):
         envelope = None
     if isinstance(envelope, dict) and envelope.get("success", True):
@@ -84,3 +103,11 @@ def read_page(reply: Reply) -> Page:
     if start is None:
         start = int(paging.get("start") or 0) + int(paging.get("limit") or len(items))
     return Page(items, {"start": start})
+
+
+def server_time(headers: Mapping[str, str]) -> str | None:
+    """Read the server's clock off a reply, in whole seconds as filters take them; None if it does not tell."""
+    try:
+        return moment_value("date", parsedate_to_datetime(headers.get("date", "")))
+    except ValueError:
+        return None

@@ -10,8 +10,10 @@ import logging
 import re
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+
+import msgspec
 
 from airflow_provider_pipedrive_leads.api.connection import OAuthApp
 from airflow_provider_pipedrive_leads.assets.leads import DOMAIN, SCHEME, company_named
@@ -53,11 +55,20 @@ def company_at(url: str) -> str | None:
 def company_in(call: Call, reply: Reply) -> str | None:
     """Name the company that a reply gives away: the current user's, or the one in a lead's own mail address."""
     rows = reply.data if isinstance(reply.data, list) else [reply.data]
-    first = rows[0] if rows and isinstance(rows[0], dict) else {}
+    first = _as_dict(rows[0]) if rows else {}
     if CURRENT_USER.fullmatch(call.path):
         return company_named(str(first.get("company_domain") or ""))
     address = LEADS_OWN_ADDRESS.fullmatch(str(first.get("cc_email"))) if direction_of(call) else None
     return company_named(address[1]) if address else None
+
+
+def _as_dict(row: object) -> dict[str, Any]:
+    """Look at a row of whatever type the call asked for."""
+    if isinstance(row, msgspec.Raw):
+        row = msgspec.json.decode(row)
+    if isinstance(row, msgspec.Struct):
+        return {"cc_email": getattr(row, "cc_email", None)}
+    return row if isinstance(row, dict) else {}
 
 
 class LeadsLineage:

@@ -57,6 +57,15 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         if self._client is not None:
             self._client.close()
 
+    def calls_ahead(self) -> int:
+        """How many calls are worth having under way at once, by latency and burst window."""
+        return self.get_conn().calls_ahead()
+
+    def interrupt(self) -> None:
+        """Make calls that other threads have under way, and all later ones of this hook, fail at once."""
+        if self._client is not None:
+            self._client.interrupt()
+
     @property
     def usage(self) -> Usage:
         """What this hook has used so far: requests, retries, 429s, tokens, and tokens left of the day."""

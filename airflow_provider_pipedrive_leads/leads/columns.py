@@ -2,90 +2,167 @@
 
 ``names`` makes flat, readable columns; ``keys`` gives what the API gives. A column's name is safe for every warehouse:
 lower-case letters, digits and underscores. Of two fields that would share a name the later made one gets a suffix.
+Values are read column by column, a page of leads at a time.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, RANGE_TYPES, near_names
+from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.leads.pages import Shape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
+    from airflow_provider_pipedrive_leads.files.table import Batch, Kind
+
+STANDARD_KINDS: dict[str, Kind] = {
+    "id": "text",
+    "title": "text",
+    "owner_id": "integer",
+    "creator_id": "integer",
+    "label_ids": "texts",
+    "value": "json",
+    "expected_close_date": "date",
+    "person_id": "integer",
+    "organization_id": "integer",
+    "is_archived": "boolean",
+    "archive_time": "moment",
+    "source_name": "text",
+    "source_deal_id": "integer",
+    "origin": "text",
+    "origin_id": "text",
+    "channel": "integer",
+    "channel_id": "text",
+    "was_seen": "boolean",
+    "next_activity_id": "integer",
+    "add_time": "moment",
+    "update_time": "moment",
+    "visible_to": "text",
+    "cc_email": "text",
+}
+"""The kind of value under each key that every lead has, in the API's order."""
+STANDARD_KEYS = tuple(STANDARD_KINDS)
+TEXT_TYPES = ("varchar", "text", "varchar_auto", "phone", "enum", "set")
+HEAD_KEYS = ("id", "add_time", "update_time", "archive_time")
+
+CUSTOM_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(TEXT_TYPES, "text"),
+    **dict.fromkeys(ID_TYPES, "integer"),
+    "double": "number",
+    "int": "integer",
+    "boolean": "boolean",
+    "date": "date",
+    "time": "time",
+    "monetary": "number",
+    "daterange": "date",
+    "timerange": "time",
+    "address": "text",
+}
+"""The kind of value of each type of custom field, as the API gives it; of other types anything may come."""
+
+Rows = Sequence[Any]
+Read = Callable[[Rows], Sequence[Any]]
 
 
-STANDARD_KEYS = (
-    "id",
-    "title",
-    "owner_id",
-    "creator_id",
-    "label_ids",
-    "value",
-    "expected_close_date",
-    "person_id",
-    "organization_id",
-    "is_archived",
-    "archive_time",
-    "source_name",
-    "source_deal_id",
-    "origin",
-    "origin_id",
-    "channel",
-    "channel_id",
-    "was_seen",
-    "next_activity_id",
-    "add_time",
-    "update_time",
-    "visible_to",
-    "cc_email",
-)
+class LeadColumn(msgspec.Struct, frozen=True):
+    """One column of an export.
 
-
-Read = Callable[[Mapping[str, Any]], Any]
-
-
-class Column(msgspec.Struct, frozen=True):
-    """One column.
-
-    :param name: unique within an export.
-    :param read: takes the value out of a lead as the API gives it.
+    :param column: its name, the kind of its values, and the key that it stays tied to when people rename a field.
+    :param read: takes its values out of some leads of the layout's shape.
+    :param keys: the keys of a lead that it reads.
     """
 
-    name: str
+    column: Column
     read: Read
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Unique within an export."""
+        return self.column.name
 
 
-def columns_for(choice: str | Sequence[str], catalogue: Catalogue) -> list[Column]:
-    """Lay out an export.
+class Layout(msgspec.Struct, frozen=True):
+    """What an export makes of leads.
+
+    :param columns: in order.
+    :param shape: decodes the keys that the columns read, and nothing else.
+    """
+
+    columns: tuple[LeadColumn, ...]
+    shape: Shape
+
+    @property
+    def table(self) -> list[Column]:
+        """The columns as a destination needs them."""
+        return [column.column for column in self.columns]
+
+    def batch(self, leads: Rows) -> Batch:
+        """Read some leads column by column."""
+        return [column.read(leads) for column in self.columns]
+
+
+def layout_of(columns: Iterable[LeadColumn]) -> Layout:
+    """Lay out an export of these columns."""
+    columns = tuple(columns)
+    keys = dict.fromkeys((*HEAD_KEYS, "cc_email", *(key for column in columns for key in column.keys)))
+    row = msgspec.defstruct(
+        "LeadRow",
+        [(attribute(key), str if key in ("id", "add_time", "update_time") else Any, None) for key in keys],
+        rename={attribute(key): key for key in keys},
+        gc=False,
+    )
+    return Layout(columns, Shape(row, lambda rows: rows))
+
+
+def attribute(key: str) -> str:
+    """Name the attribute that holds the value of a lead's key; keys of custom fields may begin with a digit."""
+    return key if key in STANDARD_KINDS else f"custom_{key}"
+
+
+def columns_for(
+    choice: str | Sequence[str], catalogue: Catalogue, more: Sequence[LeadColumn] = ()
+) -> list[LeadColumn]:
+    """Choose the columns of an export.
 
     :param choice: ``"names"``, ``"keys"``, or the names of columns in the order wanted (of either kind).
+    :param more: columns that stand behind those of the leads, or can be picked too.
     :raises PipedriveValidationError: there is no such column; lists near ones.
     """
     if choice == "names":
-        return named_columns(catalogue)
+        return [*named_columns(catalogue), *more]
     if choice == "keys":
-        return key_columns(catalogue)
+        return [*key_columns(catalogue), *more]
     if isinstance(choice, str) or not choice:
         raise PipedriveValidationError(f"columns: {choice!r} is neither 'names', 'keys' nor a list of column names.")
-    known = {column.name: column for column in [*key_columns(catalogue), *named_columns(catalogue)]}
+    known = {column.name: column for column in [*key_columns(catalogue), *named_columns(catalogue), *more]}
     for name in choice:
         if name not in known:
-            raise PipedriveValidationError(f"columns: there is no column {name!r}.{near_names(name, list(known))}")
+            raise PipedriveValidationError(f"columns: there is no column {name!r}.{near_names(str(name), list(known))}")
+    if len(set(choice)) < len(choice):
+        twice = next(name for name in choice if list(choice).count(name) > 1)
+        raise PipedriveValidationError(f"columns: {twice!r} is given twice.")
     return [known[name] for name in choice]
 
 
-def key_columns(catalogue: Catalogue) -> list[Column]:
+def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """One column for each key that a lead can have, in the API's order, custom fields last."""
-    keys = [*STANDARD_KEYS, *(key for field in catalogue.fields for key in field_keys(field))]
-    return [Column(key, _key(key)) for key in keys]
+    columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items()]
+    for field in catalogue.fields:
+        kind = CUSTOM_KINDS.get(field.type, "json")
+        first, *rest = field_keys(field)
+        columns.append(_plain(first, first, kind))
+        columns += [_plain(key, key, kind if field.type in RANGE_TYPES else "text") for key in rest]
+    return columns
 
 
 def field_keys(field: CustomField) -> list[str]:
@@ -99,15 +176,18 @@ def field_keys(field: CustomField) -> list[str]:
     return [field.key]
 
 
-def named_columns(catalogue: Catalogue) -> list[Column]:
+def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """Flat, readable columns: label names beside ids, money as amount and currency, options as labels."""
-    columns: list[Column] = []
-    for key in STANDARD_KEYS:
-        columns.append(Column(key, _key(key)))
-        if key == "label_ids":
-            columns.append(Column("labels", _label_names(catalogue.labels)))
+    columns: list[LeadColumn] = []
+    for key, kind in STANDARD_KINDS.items():
         if key == "value":
-            columns[-1:] = [Column(f"value_{part}", _part("value", part)) for part in ("amount", "currency")]
+            columns += [_part("value", "amount", "number"), _part("value", "currency", "text")]
+        elif key == "archive_time":
+            columns.append(LeadColumn(Column(key, kind, key), _moments(key), (key,)))
+        else:
+            columns.append(_plain(key, key, kind))
+        if key == "label_ids":
+            columns.append(LeadColumn(Column("labels", "texts", "labels"), _label_names(catalogue.labels), (key,)))
     taken = {column.name for column in columns}
     for field in catalogue.fields:
         new = _unique(_custom_columns(field), taken)
@@ -116,21 +196,20 @@ def named_columns(catalogue: Catalogue) -> list[Column]:
     return columns
 
 
-def _custom_columns(field: CustomField) -> list[Column]:
-    key = field.key
+def _custom_columns(field: CustomField) -> list[LeadColumn]:
+    key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
     name = safe_name(field.name) or f"field_{key[:8]}"
     if field.type == "monetary":
-        return [Column(f"{name}_amount", _key(key)), Column(f"{name}_currency", _key(f"{key}_currency"))]
+        return [_plain(f"{name}_amount", key, kind), _plain(f"{name}_currency", f"{key}_currency", "text")]
     if field.type in RANGE_TYPES:
-        return [Column(f"{name}_from", _key(key)), Column(f"{name}_until", _key(f"{key}_until"))]
+        return [_plain(f"{name}_from", key, kind), _plain(f"{name}_until", f"{key}_until", kind)]
     if field.type == "address":
-        parts = [Column(f"{name}_{part}", _key(f"{key}_{part}")) for part in ADDRESS_PARTS]
-        return [Column(name, _key(key)), *parts]
+        return [_plain(name, key, kind), *(_plain(f"{name}_{part}", f"{key}_{part}", kind) for part in ADDRESS_PARTS)]
     if field.type == "enum":
-        return [Column(name, _option(field))]
+        return [LeadColumn(Column(name, "text", key), _option_labels(field), (key,))]
     if field.type == "set":
-        return [Column(name, _options(field))]
-    return [Column(name, _key(key))]
+        return [LeadColumn(Column(name, "texts", key), _option_lists(field), (key,))]
+    return [_plain(name, key, kind)]
 
 
 def safe_name(name: str) -> str:
@@ -140,37 +219,73 @@ def safe_name(name: str) -> str:
     return f"field_{safe}" if safe[:1].isdigit() else safe
 
 
-def _unique(columns: list[Column], taken: set[str]) -> list[Column]:
+def _unique(columns: list[LeadColumn], taken: set[str]) -> list[LeadColumn]:
     suffix, new = 1, columns
     while taken & {column.name for column in new}:
         suffix += 1
-        new = [Column(f"{column.name}_{suffix}", column.read) for column in columns]
+        new = [
+            msgspec.structs.replace(
+                column, column=msgspec.structs.replace(column.column, name=f"{column.name}_{suffix}")
+            )
+            for column in columns
+        ]
     return new
 
 
-def _key(key: str) -> Read:
-    return lambda lead: lead.get(key)
+def _plain(name: str, key: str, kind: Kind) -> LeadColumn:
+    value = attrgetter(attribute(key))
+    return LeadColumn(Column(name, kind, key), lambda leads: list(map(value, leads)), (key,))
 
 
-def _part(key: str, part: str) -> Read:
-    return lambda lead: (lead.get(key) or {}).get(part)
+def _part(key: str, part: str, kind: Kind) -> LeadColumn:
+    value = attrgetter(attribute(key))
+
+    def read(leads: Rows) -> list[Any]:
+        return [whole and whole.get(part) for whole in map(value, leads)]
+
+    return LeadColumn(Column(f"{key}_{part}", kind, f"{key}_{part}"), read, (key,))
+
+
+def _moments(key: str) -> Read:
+    """Times come in one of two forms (docs/pipedrive-api.md, "The object"): give both the same."""
+    value = attrgetter(attribute(key))
+
+    def read(leads: Rows) -> list[str | None]:
+        return [time.replace(" ", "T") + ".000Z" if time and time[10] == " " else time for time in map(value, leads)]
+
+    return read
 
 
 def _label_names(labels: Mapping[str, str]) -> Read:
-    return lambda lead: [labels.get(label_id, label_id) for label_id in lead.get("label_ids") or ()]
+    value = attrgetter("label_ids")
 
-
-def _option(field: CustomField) -> Read:
-    def read(lead: Mapping[str, Any]) -> str | None:
-        option_id = lead.get(field.key)
-        return None if option_id is None else field.label_of(option_id) or str(option_id)
+    def read(leads: Rows) -> list[list[str]]:
+        return [[labels.get(label, label) for label in ids or ()] for ids in map(value, leads)]
 
     return read
 
 
-def _options(field: CustomField) -> Read:
-    def read(lead: Mapping[str, Any]) -> list[str]:
-        ids = str(lead.get(field.key) or "").split(",")
-        return [field.label_of(option_id) or option_id for option_id in ids if option_id]
+def _option_labels(field: CustomField) -> Read:
+    value = attrgetter(attribute(field.key))
+    labels = _labels(field)
+
+    def read(leads: Rows) -> list[str | None]:
+        options = (None if option is None else str(option).strip() for option in map(value, leads))
+        return [None if option is None else labels.get(option, option) for option in options]
 
     return read
+
+
+def _option_lists(field: CustomField) -> Read:
+    value = attrgetter(attribute(field.key))
+    labels = _labels(field)
+
+    def read(leads: Rows) -> list[list[str]]:
+        texts = (str(options or "").split(",") for options in map(value, leads))
+        return [[labels.get(option.strip(), option.strip()) for option in options if option] for options in texts]
+
+    return read
+
+
+def _labels(field: CustomField) -> dict[str, str]:
+    return {option.id: option.label for option in field.options}

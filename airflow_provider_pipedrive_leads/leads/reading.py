@@ -1,23 +1,46 @@
-"""Reading many leads: active and archived as one stream, each lead once."""
+"""Reading many leads: each that was there from start to end, once, whatever others do meanwhile.
+
+A lead can be edited (it moves to the end of its list), archived or restored (it moves to the other list) or deleted
+while the lists are read. Passes over both lists, in this order, find every lead that moves at most twice:
+
+1. archived leads, latest change first; the first page tells how new the newest is;
+2. active leads by change, to the end of the list as it is then;
+3. archived leads again, down to the newest of pass 1: those that were archived meanwhile;
+4. active leads again, from where pass 2 ended: those that were edited or restored meanwhile.
+
+A read since some moment needs passes 1 and 2 only: what changes while it runs belongs to the next one.
+
+All this takes for granted that archiving and restoring move a lead's ``update_time``. Where an archived lead shows
+that they do not (its ``archive_time`` is later), passes 3 and 4 read everything, and the log says so. An account that
+has no archived lead to show it cannot be told from one in which they do.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
 from airflow_provider_pipedrive_leads.api.values import moment_value
+from airflow_provider_pipedrive_leads.leads.walk import BY_CHANGE, LATEST_CHANGE_FIRST, Order, Page, Question, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Generator, Iterator, Sequence
 
-    from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
+    from airflow_provider_pipedrive_leads.leads.walk import Head, Ticket
+
+log = logging.getLogger(__name__)
 
 ARCHIVED_CHOICES = ("include", "exclude", "only")
-STEADY_ORDER = "add_time ASC, id ASC"
-"""No edit moves a lead in this order, so offset pages stay aligned under updates and new leads."""
+LARGEST_PAGE = 500
+MOST_AHEAD = 8
+MOST_AHEAD_UNSIZED = 6
+"""Pages asked for at once while the size of the list is not known: all but one behind its end are in vain."""
+SECONDS_TO_APPEAR = 5
+"""How long a change may take to show in the list after the time that it is stamped with."""
 
 
 class Filters(TypedDict):
@@ -65,29 +88,167 @@ class Selection(msgspec.Struct, frozen=True):
         )
 
 
-def read_leads(api: LeadsApi, selection: Selection) -> Iterator[Lead]:
-    """Yield the selected leads, active ones first, each once."""
-    seen: set[str] = set()
-    for lead in _active_then_archived(api, selection.checked()):
-        if lead["id"] not in seen:
-            seen.add(lead["id"])
-            yield lead
+class Source(Protocol):
+    """Where pages come from."""
+
+    def ask(self, order: Order, question: Question, limit: int, *, archived: bool) -> Ticket:
+        """Ask for a page of the active or the archived leads, and return at once."""
+
+    def ahead(self) -> int:
+        """How many pages are worth having asked for at once."""
 
 
-def _active_then_archived(api: LeadsApi, selection: Selection) -> Iterator[Lead]:
-    filters = selection.filters()
-    since = selection.updated_since
-    if selection.archived != "only":
-        yield from api.get_leads(**filters, updated_since=since, sort=STEADY_ORDER)
-    if selection.archived != "exclude" and since is None:
-        yield from api.get_archived_leads(**filters, sort=STEADY_ORDER)
-    elif selection.archived != "exclude":
-        yield from _archived_since(api, str(since), filters)
+class Reading:
+    """One read of many leads.
 
+    :param source: where pages come from.
+    :param archived: ``include``, ``exclude`` or ``only``.
+    :param updated_since: only leads with this ``update_time`` or a later one.
+    :param changed_since: all leads that changed since then; older ones too in an account that does not tell.
+    :param moves_unseen: whether the account is known not to move ``update_time`` when a lead is archived or restored.
+    :param expected: about how many active leads there are, if known.
+    :param limit: leads a page, at least 2.
+    """
 
-def _archived_since(api: LeadsApi, since: str, filters: Filters) -> Iterator[Lead]:
-    """The archived list takes no lower bound: read it newest change first, down to the bound."""
-    for lead in api.get_archived_leads(**filters, sort="update_time DESC"):
-        if lead["update_time"] < since:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        archived: str = "include",
+        updated_since: str | None = None,
+        changed_since: str | None = None,
+        moves_unseen: bool = False,
+        expected: int | None = None,
+        limit: int = LARGEST_PAGE,
+    ) -> None:
+        self.moves_unseen = moves_unseen
+        self.pages = 0
+        self.ids: set[int | str] = set()
+        self._source = source
+        self._archived_choice = archived
+        self._updated_since = updated_since
+        self._changed_since = changed_since
+        self._expected = expected if self._since is None else None
+        self._limit = limit
+
+    @property
+    def _since(self) -> str | None:
+        """Where the lists begin."""
+        return self._updated_since or (None if self.moves_unseen else self._changed_since)
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Yield the leads in batches of at most a page, each lead once."""
+        if self._archived_choice == "exclude":
+            yield from self._active(self._since, self._expected)
             return
-        yield lead
+        newest = yield from self._archived(self._since)
+        whole = self._updated_since is None and self._changed_since is None
+        if self._archived_choice == "only":
+            if whole:
+                yield from self._archived(newest)
+            return
+        end = yield from self._active(self._since, self._expected)
+        if whole:
+            yield from self._archived(None if self.moves_unseen else newest)
+            yield from self._active(None if self.moves_unseen or end is None else _earlier(end), None)
+
+    def _active(self, since: str | None, expected: int | None) -> Generator[list[Any], None, str | None]:
+        """Read the active leads from a second on; give the second in which the last of them changed."""
+        walk = self._walk(BY_CHANGE, since, expected, archived=False)
+        for page in walk.pages():
+            self.pages += 1
+            yield self._new(page)
+        return walk.frontier.second
+
+    def _archived(self, down_to: str | None) -> Generator[list[Any], None, str | None]:
+        """Read the archived leads, latest change first, down to a time; give the time of the first."""
+        newest = None
+        for page in self._walk(LATEST_CHANGE_FIRST, None, None, archived=True).pages():
+            self.pages += 1
+            if not page.heads:
+                break
+            newest = newest or page.heads[0].update_time
+            if not self.moves_unseen and any(map(_moved_unseen, page.heads)):
+                self._say_moves_are_unseen()
+                down_to = self._updated_since
+            within = _not_before(page, down_to)
+            yield self._new(within)
+            if len(within.heads) < len(page.heads):
+                break
+        return newest
+
+    def _walk(self, order: Order, since: str | None, expected: int | None, *, archived: bool) -> Walk:
+        def ask(question: Question) -> Ticket:
+            return self._source.ask(order, question, self._limit, archived=archived)
+
+        def ahead() -> int:
+            return min(self._source.ahead(), MOST_AHEAD_UNSIZED if expected is None else MOST_AHEAD)
+
+        return Walk(ask, order, since=since, limit=self._limit, ahead=ahead, expected=expected)
+
+    def _new(self, page: Page) -> list[Any]:
+        new = []
+        for head, row in zip(page.heads, page.rows, strict=True):
+            number = id_number(head.id)
+            if number not in self.ids:
+                self.ids.add(number)
+                new.append(row)
+        return new
+
+    def _say_moves_are_unseen(self) -> None:
+        self.moves_unseen = True
+        if self._updated_since is not None:
+            log.warning(
+                "This account does not change update_time when a lead is archived or restored: leads of which nothing"
+                " else changed since %s are not found.",
+                self._updated_since,
+            )
+        else:
+            log.warning(
+                "This account does not change update_time when a lead is archived or restored: to find such leads,"
+                " everything has to be read, at the cost in API tokens of a full export%s. With archived='exclude'"
+                " only what is active is read.",
+                " twice" if self._changed_since is None else "",
+            )
+
+
+def id_number(lead_id: str) -> int | str:
+    """Give an id its smallest form: a number takes half the memory of a text."""
+    try:
+        return int(lead_id.replace("-", ""), 16)
+    except ValueError:
+        return lead_id
+
+
+def _not_before(page: Page, since: str | None) -> Page:
+    """The part of a page, latest change first, down to a second or a time."""
+    if since is None:
+        return page
+    bound = since.removesuffix("Z")  # so that a whole second compares as less than its milliseconds
+    kept = sum(head.update_time >= bound for head in page.heads)
+    return page if kept == len(page.heads) else Page(page.heads[:kept], page.rows[:kept], page.more)
+
+
+def _moved_unseen(head: Head) -> bool:
+    """Whether a lead was archived later than its ``update_time``; the two are stamped a moment apart at most."""
+    if not head.archive_time or head.archive_time[:10] + head.archive_time[11:19] <= (
+        head.update_time[:10] + head.update_time[11:19]
+    ):
+        return False
+    return _moment(head.archive_time) - _moment(head.update_time) > timedelta(seconds=1)
+
+
+def _moment(text: str) -> datetime:
+    """Read a time in either of the API's forms (docs/pipedrive-api.md, "The object")."""
+    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+
+
+def _earlier(second: str) -> str:
+    """Step back by the time that changes may take to show."""
+    return moment_value("second", datetime.fromisoformat(second) - timedelta(seconds=SECONDS_TO_APPEAR))
+
+
+def is_in_order(heads: Sequence[Head], order: Order) -> bool:
+    """Whether a page came sorted as it was asked for."""
+    times = [head.update_time for head in heads]
+    return times == sorted(times, reverse=order.newest_first)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField, Option
-from airflow_provider_pipedrive_leads.leads.columns import STANDARD_KEYS, columns_for, safe_name
+from airflow_provider_pipedrive_leads.leads.columns import STANDARD_KEYS, columns_for, layout_of, safe_name
 
 
 def key(number: int) -> str:
@@ -42,8 +43,11 @@ LEAD = {
 }
 
 
-def row(columns):
-    return {column.name: column.read(LEAD) for column in columns}
+def row(columns, lead=LEAD):
+    layout = layout_of(columns)
+    text = msgspec.json.encode({"add_time": "", "update_time": "", **lead})
+    leads = [msgspec.json.decode(text, type=layout.shape.row)]
+    return {column.name: values[0] for column, values in zip(layout.table, layout.batch(leads), strict=True)}
 
 
 def test_named_columns_are_flat_and_readable():
@@ -73,7 +77,7 @@ def test_named_columns_are_flat_and_readable():
 def test_an_empty_lead_has_every_column():
     columns = columns_for("names", CATALOGUE)
     assert len({column.name for column in columns}) == len(columns)
-    empty = {column.name: column.read({"id": "y", "label_ids": [], "value": None}) for column in columns}
+    empty = row(columns, {"id": "y", "label_ids": [], "value": None})
     assert empty["labels"] == empty["interests"] == []
     assert empty["value_amount"] is None
 

@@ -1,0 +1,117 @@
+"""Pages of leads from the API, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api import endpoints
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
+from airflow_provider_pipedrive_leads.api.operations import lead_filters
+from airflow_provider_pipedrive_leads.api.replies import read_page
+from airflow_provider_pipedrive_leads.leads.reading import MOST_AHEAD, is_in_order
+from airflow_provider_pipedrive_leads.leads.walk import Page
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+    from airflow_provider_pipedrive_leads.leads.reading import Filters
+    from airflow_provider_pipedrive_leads.leads.walk import Head, Order, Question
+
+SECONDS_TO_STOP = 5.0
+
+
+class LeadHead(msgspec.Struct, gc=False):
+    """What every read looks at in a lead."""
+
+    id: str
+    add_time: str
+    update_time: str
+    archive_time: str | None = None
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What a read makes of each lead.
+
+    :param row: the type that a lead is decoded into.
+    :param heads: gives the heads of such rows, one for each.
+    """
+
+    row: type
+    heads: Callable[[Sequence[Any]], Sequence[Head]]
+
+
+_decode_heads = msgspec.json.Decoder(list[LeadHead]).decode
+
+
+def _heads_of_texts(leads: Sequence[msgspec.Raw]) -> list[LeadHead]:
+    return _decode_heads(b"[" + b",".join(leads) + b"]")
+
+
+AS_GIVEN = Shape(msgspec.Raw, _heads_of_texts)
+"""Each lead as the JSON text that the API gave: nothing in it is decoded but its head."""
+
+
+class LeadPages:
+    """Asks for pages in threads. Leaving the ``with`` block by an error breaks off what is under way.
+
+    :param filters: which leads.
+    :param shape: what to make of each.
+    """
+
+    def __init__(self, api: LeadsApi, filters: Filters, shape: Shape = AS_GIVEN) -> None:
+        self._api = api
+        self._filters = lead_filters(**filters)
+        self._shape = shape
+        self._threads = ThreadPoolExecutor(MOST_AHEAD, thread_name_prefix="pipedrive-pages")
+        self._asked: set[Future[Page]] = set()
+
+    def __enter__(self) -> LeadPages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if kind is not None:
+            self._api.interrupt()
+        wait(self._asked, SECONDS_TO_STOP)
+
+    def ahead(self) -> int:
+        """How many pages are worth having asked for at once."""
+        return self._api.calls_ahead()
+
+    def ask(self, order: Order, question: Question, limit: int, *, archived: bool) -> Future[Page]:
+        """Ask for a page and return at once.
+
+        :return: a future; its result may raise the typed errors of ``api.errors``.
+        """
+        endpoint = endpoints.GET_ARCHIVED_LEADS if archived else endpoints.GET_LEADS
+        query = {
+            **self._filters,
+            "updated_since": question.since,
+            "sort": order.sort,
+            "limit": limit,
+            "start": question.start,
+        }
+        asked = self._threads.submit(self._page, endpoint.call(query=query, rows=self._shape.row), order)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        return asked
+
+    def _page(self, call: Call, order: Order) -> Page:
+        page = read_page(self._api.send(call))
+        heads = self._shape.heads(page.items)
+        if not is_in_order(heads, order):
+            raise PipedriveServerError(
+                f"{call.method} {call.path}: Pipedrive did not sort the leads by {order.sort.split(',')[0]}, as it was"
+                " asked to; a complete read cannot be promised.",
+                method=call.method,
+                path=call.path,
+            )
+        return Page(heads, page.items, page.next_query is not None)

@@ -1,0 +1,215 @@
+"""Walking a list that others change meanwhile, page after page, without losing a row.
+
+Offsets drift: when a row leaves the list, all later ones move up, and the page asked for next begins after a row that
+no page held. So a page is taken only if it starts at offset 0, or if its first row does not come after the last row
+taken (the frontier): then nothing lies between. Pages overlap by a row for that. Where one does not fit, the walk goes
+back and bridges the gap, then takes what it had already asked for. What is decided here is decided from pages alone;
+who asks for them, and how many at once, is the caller's matter.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+LARGEST_OVERLAP = 100
+CALM_PAGES = 16
+"""Pages without a gap after which the overlap is halved."""
+
+
+class Head(Protocol):
+    """What the walk looks at in a row. Times are the API's texts, so that they compare as texts."""
+
+    id: str
+    add_time: str
+    update_time: str
+    archive_time: str | None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An order of a list.
+
+    :param sort: as the API takes it; ties are broken by id, however the server compares ids.
+    :param newest_first: whether times fall along the list.
+    :param anchored: whether the list can begin at a given second (``updated_since``).
+    """
+
+    sort: str
+    newest_first: bool
+    anchored: bool
+
+    def before(self, one: str, other: str) -> bool:
+        """Whether a row of one time stands before every row of the other."""
+        return one > other if self.newest_first else one < other
+
+
+BY_CHANGE = Order("update_time ASC, id ASC", newest_first=False, anchored=True)
+"""The order of active leads: an edit moves a lead to the end, ahead of the walk, so nothing can hide behind it."""
+LATEST_CHANGE_FIRST = Order("update_time DESC, id DESC", newest_first=True, anchored=False)
+"""The order of archived leads: they do not change while archived, and those that come are first."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """One page to ask for: an offset in the list that begins at a second (None: the whole list)."""
+
+    since: str | None
+    start: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """The answer.
+
+    :param heads: one for each row.
+    :param rows: what the caller wants of each lead.
+    :param more: whether the list goes on behind it.
+    """
+
+    heads: Sequence[Head]
+    rows: Sequence[Any]
+    more: bool
+
+
+class Ticket(Protocol):
+    """A page that was asked for."""
+
+    def done(self) -> bool:
+        """Whether it is there."""
+
+    def result(self) -> Page:
+        """Wait for it."""
+
+
+Ask = Callable[[Question], Ticket]
+
+
+class Frontier:
+    """How far a walk has come: the time of the last row taken, and which rows of that time it has."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.time: str | None = None
+        self._tied: set[str] = set()
+
+    def touches(self, page: Page) -> bool:
+        """Whether nothing lies between the frontier and the first row of a page."""
+        if not page.heads or self.time is None:
+            return False
+        first = page.heads[0]
+        return self.order.before(first.update_time, self.time) or first.id in self._tied
+
+    def advance(self, heads: Sequence[Head]) -> None:
+        """Move to the last row of a page that was taken, unless that is behind."""
+        if not heads:
+            return
+        last = heads[-1].update_time
+        if self.time is not None and self.order.before(last, self.time):
+            return
+        if last != self.time:
+            self.time, self._tied = last, set()
+        self._tied.update(head.id for head in reversed(heads) if head.update_time == last)
+
+    @property
+    def second(self) -> str | None:
+        """The second of the frontier, as ``updated_since`` takes it."""
+        return None if self.time is None else f"{self.time[:19]}Z"
+
+
+class Walk:
+    """One pass over a list.
+
+    :param ask: asks for a page and returns at once.
+    :param order: how the list is sorted.
+    :param since: the second at which the list begins, for an anchored order.
+    :param limit: rows a page.
+    :param ahead: how many pages are worth having asked for at once.
+    :param expected: about how many rows there are, if known: the page behind them is not asked for ahead.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        order: Order,
+        *,
+        since: str | None = None,
+        limit: int,
+        ahead: Callable[[], int],
+        expected: int | None = None,
+    ) -> None:
+        self.frontier = Frontier(order)
+        self._ask = ask
+        self._since = since
+        self._limit = limit
+        self._ahead = ahead
+        self._expected = expected
+        self._overlap = 1
+        self._calm = 0
+        self._next_start = 0
+        self._asked: deque[tuple[Question, Ticket]] = deque()
+
+    def pages(self) -> Iterator[Page]:
+        """Yield the pages in order, whole: rows repeat where pages overlap or rows moved on."""
+        more = True
+        while more:
+            self._ask_ahead()
+            question, ticket = self._asked.popleft()
+            page = ticket.result()
+            if self._fits(question, page):
+                self._settle()
+            else:
+                self._unsettle()
+                page = yield from self._bridge(question, page)
+            more = yield from self._take(page)
+
+    def _take(self, page: Page) -> Generator[Page, None, bool]:
+        self.frontier.advance(page.heads)
+        yield page
+        return page.more and bool(page.heads)
+
+    def _fits(self, question: Question, page: Page) -> bool:
+        return question.start == 0 or self.frontier.touches(page)
+
+    def _ask_ahead(self) -> None:
+        """Ask for the next page, and for as many behind it as are worth it and likely to exist."""
+        while not self._asked or (len(self._asked) < self._ahead() and self._likely_goes_on()):
+            question = Question(self._since, self._next_start)
+            self._asked.append((question, self._ask(question)))
+            self._next_start += self._limit - self._overlap
+
+    def _likely_goes_on(self) -> bool:
+        if self._expected is not None and 0 <= self._next_start - self._expected < 2 * self._limit:
+            return False
+        return all(ticket.result().more for _, ticket in self._asked if ticket.done())
+
+    def _bridge(self, beyond: Question, page: Page) -> Generator[Page, None, Page]:
+        """Read from the frontier on until a page asked for earlier touches it or the list ends; give the last page."""
+        question = self._way_back(beyond)
+        while True:
+            between = self._ask(question).result()
+            if not self._fits(question, between):
+                question = self._way_back(question)
+                continue
+            if not between.more or not between.heads:
+                self._asked.clear()
+                return between
+            yield from self._take(between)
+            if self.frontier.touches(page):
+                return page
+            question = Question(question.since, question.start + self._limit - self._overlap)
+
+    def _way_back(self, question: Question) -> Question:
+        """A place that is surely, or more likely, not behind the frontier."""
+        if self.frontier.order.anchored and self.frontier.time is not None:
+            return Question(self.frontier.second, 0)
+        return Question(question.since, max(0, question.start - self._limit))
+
+    def _unsettle(self) -> None:
+        self._calm, self._overlap = 0, min(2 * self._overlap + 1, LARGEST_OVERLAP, self._limit // 2)
+
+    def _settle(self) -> None:
+        self._calm += 1
+        if self._calm % CALM_PAGES == 0:
+            self._overlap = max(1, self._overlap // 2)
+
