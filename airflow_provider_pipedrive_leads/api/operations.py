@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Lead = dict[str, Any]
 LARGEST_PAGE = 500
+MOST_IDS = 100
+"""Ids that one call to a list of contacts takes."""
 LABEL_COLORS = ("blue", "brown", "dark-gray", "gray", "green", "orange", "pink", "purple", "red", "yellow")
 
 
@@ -259,6 +261,19 @@ class LeadsApi(ABC):
         """Say whose token it is, and which company's (``getCurrentUser``, 2 tokens)."""
         return self._object(endpoints.GET_CURRENT_USER)
 
+    def get_users(self) -> list[dict[str, Any]]:
+        """List the users of the company (``getUsers``, 20 tokens)."""
+        return self._list(endpoints.GET_USERS)
+
+    def get_persons(
+        self, *, ids: Sequence[int | str] | None = None, page_size: int = LARGEST_PAGE
+    ) -> Iterator[dict[str, Any]]:
+        """Yield persons, page after page (``getPersons``, 10 tokens a page).
+
+        :param ids: only these, at most 100; those that are deleted or not visible are left out. Default: all.
+        """
+        yield from self._rows_of(endpoints.GET_PERSONS, ids, page_size)
+
     def add_person(self, name: str, **fields: JSON) -> dict[str, Any]:
         """Create a person (``addPerson``, 5 tokens).
 
@@ -276,6 +291,15 @@ class LeadsApi(ABC):
         query = {"term": _term(term, exact_match), "fields": _joined(fields), "exact_match": exact_match or None}
         yield from self._rows(endpoints.SEARCH_PERSONS, query, page_size)
 
+    def get_organizations(
+        self, *, ids: Sequence[int | str] | None = None, page_size: int = LARGEST_PAGE
+    ) -> Iterator[dict[str, Any]]:
+        """Yield organizations, page after page (``getOrganizations``, 10 tokens a page).
+
+        :param ids: as in :meth:`get_persons`.
+        """
+        yield from self._rows_of(endpoints.GET_ORGANIZATIONS, ids, page_size)
+
     def add_organization(self, name: str, **fields: JSON) -> dict[str, Any]:
         """Create an organization (``addOrganization``, 5 tokens)."""
         return self._object(endpoints.ADD_ORGANIZATION, body={"name": title_value("name", name), **fields})
@@ -289,6 +313,23 @@ class LeadsApi(ABC):
         """
         query = {"term": _term(term, exact_match), "fields": _joined(fields), "exact_match": exact_match or None}
         yield from self._rows(endpoints.SEARCH_ORGANIZATIONS, query, page_size)
+
+    # Deals that leads became
+
+    def get_deals(
+        self, *, updated_since: datetime | str | None = None, page_size: int = LARGEST_PAGE
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the deals that are not deleted, page after page (``getDeals``, 10 tokens a page).
+
+        Each tells in ``source_lead_id`` which lead it was converted from, if any.
+
+        :param updated_since: as in :meth:`get_leads`.
+        """
+        query = {
+            "updated_since": None if updated_since is None else moment_value("updated_since", updated_since),
+            "include_fields": "source_lead_id",
+        }
+        yield from self._rows(endpoints.GET_DEALS, query, page_size)
 
     # Notes and webhooks
 
@@ -355,6 +396,15 @@ class LeadsApi(ABC):
             path=call.path,
             in_doubt=True,
         )
+
+    def _rows_of(self, endpoint: Endpoint, ids: Sequence[int | str] | None, page_size: int) -> Iterator[dict[str, Any]]:
+        if ids is None:
+            yield from self._rows(endpoint, {}, page_size)
+            return
+        if len(ids) > MOST_IDS:
+            raise PipedriveValidationError(f"ids: {len(ids)} are more than the {MOST_IDS} that one call takes.")
+        if ids:  # an empty list would count as no filter
+            yield from self._rows(endpoint, {"ids": ",".join(str(id_value("ids", each)) for each in ids)}, page_size)
 
     def _rows(self, endpoint: Endpoint, query: Mapping[str, object], page_size: int) -> Iterator[dict[str, Any]]:
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= LARGEST_PAGE:

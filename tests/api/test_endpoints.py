@@ -12,7 +12,7 @@ LEAD_ID = "4d1b0a50-1f7a-11ef-8c3b-6f1e2a9d7c55"
 
 
 def test_the_index_has_no_route_twice():
-    assert len({(end.method, end.path) for end in ENDPOINTS}) == len(ENDPOINTS) == 27
+    assert len({(end.method, end.path) for end in ENDPOINTS}) == len(ENDPOINTS) == 31
 
 
 def test_only_a_post_is_not_repeatable():
@@ -52,6 +52,9 @@ def test_other_ids_are_whole_numbers(deal_id):
         ("DELETE", "/v1/notes/7", 6),
         ("PUT", "/v1/notes/7", 10),
         ("GET", "/api/v2/deals", 10),
+        ("GET", "/api/v2/persons", 10),
+        ("GET", "/api/v2/organizations", 10),
+        ("GET", "/v1/users", 20),
         ("GET", "/api/v2/deals/7", 1),
         ("PATCH", "/api/v2/deals/7", 5),
         ("GET", "/api/v2/itemSearch", 20),
