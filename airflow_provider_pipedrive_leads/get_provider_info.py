@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {"integration-name": "Pipedrive", "python-modules": ["airflow_provider_pipedrive_leads.sensors.leads"]}
         ],
+        "extra-links": ["airflow_provider_pipedrive_leads.links.leads_file.LeadsFileLink"],
         "asset-uris": [
             {
                 "schemes": ["pipedrive"],

@@ -66,3 +66,4 @@ def test_airflow_itself_sees_the_provider_and_its_form():
     manager = ProvidersManager()
     assert "airflow-provider-pipedrive-leads" in manager.providers
     assert manager.hooks["pipedrive"].hook_name == "Pipedrive"
+    assert INFO["extra-links"][0] in manager.extra_links_class_names

@@ -1,0 +1,1 @@
+"""Floor 5: links from tasks to what they made."""
