@@ -1,4 +1,4 @@
-"""What hooks and operators tell Airflow's lineage: whose leads were read or written, and to which file.
+"""What hooks and operators tell Airflow's lineage: whose leads were read or written, and to which file or table.
 
 Airflow gathers it only where something reads it, such as the OpenLineage provider. It is never in the way: no call is
 made for it, and whatever goes wrong in it ends in the debug log.
@@ -19,10 +19,16 @@ from airflow_provider_pipedrive_leads.api.connection import OAuthApp
 from airflow_provider_pipedrive_leads.assets.leads import DOMAIN, SCHEME, company_named
 
 if TYPE_CHECKING:
-    from airflow.sdk import ObjectStoragePath
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.openlineage.facet import Dataset, OutputDataset
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk import Connection, ObjectStoragePath
 
     from airflow_provider_pipedrive_leads.api.endpoints import Call
     from airflow_provider_pipedrive_leads.api.replies import Reply
+    from airflow_provider_pipedrive_leads.files.table import Column
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 
 log = logging.getLogger(__name__)
@@ -32,6 +38,8 @@ _reporting = threading.Lock()
 Direction = Literal["input", "output"]
 BOTH = 2
 LOCAL_PROTOCOLS = ("", "file", "local")
+OPENLINEAGE_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+"""One store, one name, whatever the library that reached it."""
 READING = re.compile(r"/(v1|api/v1|api/v2)/leads(/[^/]+)?")
 WRITING = re.compile(r"/(v1|api/v1|api/v2)/(leads(/[^/]+(/convert/deal)?)?|deals/[^/]+/convert/lead)")
 CURRENT_USER = re.compile(r"/(v1|api/v1)/users/me")
@@ -109,15 +117,17 @@ class LeadsLineage:
         if isinstance(collector, NoOpCollector):
             self._done = {"input", "output"}
             return
-        self._company = (
-            company_at(self._hook.get_conn().settings.base_url) or self._company or self._company_of_tokens()
-        )
+        self._company = self.company()
         if self._company is None:
             return
         self._done |= self._waiting
         while self._waiting:
             add = collector.add_input_asset if self._waiting.pop() == "input" else collector.add_output_asset
             add(context=self._hook, scheme=SCHEME, asset_kwargs={"company": self._company})
+
+    def company(self) -> str | None:
+        """Name the company whose leads they are; None as long as nothing told."""
+        return company_at(self._hook.get_conn().settings.base_url) or self._company or self._company_of_tokens()
 
     def _company_of_tokens(self) -> str | None:
         """Look into the token store, once."""
@@ -147,3 +157,113 @@ def file_uri(place: ObjectStoragePath) -> str:
     scheme, _, rest = re.split("[?#]", str(place))[0].partition("://")
     server, slash, path = rest.partition("/")
     return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}"
+
+
+def export_lineage(
+    hook: PipedriveLeadsHook, place: ObjectStoragePath, columns: Sequence[Column], rows: int
+) -> OperatorLineage[Any, Any] | None:
+    """Tell OpenLineage of an export, as ``get_openlineage_facets_on_complete`` has to.
+
+    It stands for the whole task: OpenLineage then leaves aside what hooks reported, so nothing is told twice.
+
+    :param hook: has read the leads.
+    :param place: the file, or the folder of parts.
+    :param columns: of the file; empty where leads are as the API gave them.
+    :param rows: how many rows were written.
+    :return: None without the OpenLineage provider.
+    """
+    try:
+        return _lineage_of(hook, _written(*_name_of_file(place), columns, rows))
+    except Exception as problem:  # noqa: BLE001 - as above
+        log.debug("Lineage is not reported: %s.", type(problem).__name__)
+        return left_to_hooks()
+
+
+def table_lineage(
+    hook: PipedriveLeadsHook, database: DbApiHook, table: str, columns: Sequence[Column], rows: int
+) -> OperatorLineage[Any, Any] | None:
+    """Tell OpenLineage of a load, as ``get_openlineage_facets_on_complete`` has to; see :func:`export_lineage`.
+
+    :param hook: has read the leads.
+    :param database: wrote them; it is asked for its connection and, where it knows one, for the default schema.
+    :param table: ``table`` or ``schema.table``.
+    :param columns: by their names in the table.
+    :param rows: how many rows were written.
+    :return: None without the OpenLineage provider.
+    """
+    try:
+        return _lineage_of(hook, _written(*_name_of_table(database, table), columns, rows))
+    except Exception as problem:  # noqa: BLE001 - as above
+        log.debug("Lineage is not reported: %s.", type(problem).__name__)
+        return left_to_hooks()
+
+
+def left_to_hooks() -> OperatorLineage[Any, Any] | None:
+    """Tell OpenLineage nothing, so that it takes what hooks reported; None without the OpenLineage provider.
+
+    None in its presence would be a warning in the task's log.
+    """
+    try:
+        from airflow.providers.openlineage.extractors import OperatorLineage
+    except ImportError:
+        return None
+    return OperatorLineage()
+
+
+def _lineage_of(hook: PipedriveLeadsHook, written: OutputDataset) -> OperatorLineage[Any, Any]:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_pipedrive_leads.assets.leads import create_asset, to_openlineage
+
+    company = hook._lineage.company()  # noqa: SLF001 - one unit: the hook keeps what this module is to know
+    read: list[Dataset] = [to_openlineage(create_asset(company=company), hook)] if company else []
+    return OperatorLineage(inputs=read, outputs=[written])
+
+
+def _written(namespace: str, name: str, columns: Sequence[Column], rows: int) -> OutputDataset:
+    from airflow.providers.common.compat.openlineage.facet import (
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+        SchemaDatasetFacet,
+        SchemaDatasetFacetFields,
+    )
+
+    fields = [SchemaDatasetFacetFields(name=column.name, type=column.kind) for column in columns]
+    return OutputDataset(
+        namespace=namespace,
+        name=name,
+        facets={"schema": SchemaDatasetFacet(fields=fields)} if fields else {},
+        outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)},
+    )
+
+
+def _name_of_file(place: ObjectStoragePath) -> tuple[str, str]:
+    """Namespace and name; the same that Airflow's own providers give for the same file."""
+    scheme, _, rest = file_uri(place).rstrip("/").partition("://")
+    server, _, path = rest.partition("/")
+    if scheme == "file":
+        return scheme, rest
+    return f"{OPENLINEAGE_SCHEMES.get(scheme, scheme)}://{server}", path
+
+
+def _name_of_table(database: DbApiHook, table: str) -> tuple[str, str]:
+    """Namespace and name; the same that OpenLineage gives for SQL that the hook runs, where the hook knows them."""
+    connection: Connection = database.get_connection(database.get_conn_id())
+    schema, _, bare = table.rpartition(".")
+    info = database.get_openlineage_database_info(connection)
+    if info is None:
+        parts = [connection.schema, schema, bare]
+        return _server(connection), ".".join(part for part in parts if part)
+    schema = schema or database.get_openlineage_default_schema() or ""
+    parts = [info.database or ("" if schema else connection.schema), schema, bare]
+    namespace = f"{info.scheme}://{info.authority}" if info.authority else str(info.scheme)
+    return namespace, ".".join(part for part in parts if part)
+
+
+def _server(connection: Connection) -> str:
+    """Type, host and port: no login, and none of the parameters that some drivers take in the host's place."""
+    host = re.split("[?;]", connection.host or "")[0]
+    if not host.startswith("/"):
+        host = host.rpartition("://")[2].rpartition("@")[2]
+    port = f":{connection.port}" if connection.port else ""
+    return f"{connection.conn_type}://{host}{port}" if host else str(connection.conn_type)

@@ -6,10 +6,11 @@ import copy
 import json
 import pickle
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from airflow.sdk import ObjectStoragePath, lineage, plugins_manager
+from airflow.sdk import BaseHook, ObjectStoragePath, lineage, plugins_manager
 
 from airflow_provider_pipedrive_leads.api import endpoints
 from airflow_provider_pipedrive_leads.api.connection import ApiToken, ConnectionSettings, OAuthApp, Secret
@@ -17,7 +18,17 @@ from airflow_provider_pipedrive_leads.api.endpoints import Call, free_call
 from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens
 from airflow_provider_pipedrive_leads.api.replies import Reply
 from airflow_provider_pipedrive_leads.exceptions import PipedriveNotFoundError
-from airflow_provider_pipedrive_leads.hooks.lineage import company_at, company_in, direction_of, file_uri, report_file
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.hooks.lineage import (
+    company_at,
+    company_in,
+    direction_of,
+    export_lineage,
+    file_uri,
+    left_to_hooks,
+    report_file,
+    table_lineage,
+)
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
 
@@ -270,3 +281,133 @@ def test_what_goes_wrong_in_lineage_fails_no_file(collector, monkeypatch, broken
 
     monkeypatch.setattr(lineage if broken.startswith("get") else collector, broken, fail)
     report_file(ObjectStoragePath("a.csv"))
+
+
+COLUMNS = [Column("id", "text", "id"), Column("value_amount", "number", "value")]
+
+
+@pytest.fixture
+def openlineage():
+    pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is not installed")
+
+
+@pytest.fixture
+def acme():
+    made = PipedriveLeadsHook()
+    made._client = SilentClient("https://acme.pipedrive.com")
+    return made
+
+
+def names(datasets):
+    return [(dataset.namespace, dataset.name) for dataset in datasets]
+
+
+def facets(lineage_told):
+    """Columns and rows of the one output."""
+    (written,) = lineage_told.outputs
+    schema = written.facets.get("schema")
+    columns = [(field.name, field.type) for field in schema.fields] if schema else None
+    return columns, written.outputFacets["outputStatistics"].rowCount
+
+
+@pytest.mark.usefixtures("openlineage")
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/tmp/a b.csv", ("file", "/tmp/a b.csv")),
+        ("file:///tmp/parts/", ("file", "/tmp/parts")),
+        ("s3://conn@lake/crm/a@b.csv", ("s3://lake", "crm/a@b.csv")),
+        ("s3://user:hidden@lake/a.csv?sig=hidden", ("s3://lake", "a.csv")),
+        ("s3a://lake/a.csv", ("s3://lake", "a.csv")),
+        ("gcs://lake/a.csv", ("gs://lake", "a.csv")),
+        ("memory://lake/a.csv", ("memory://lake", "a.csv")),
+    ],
+)
+def test_openlineage_of_an_export(acme, path, name):
+    told_of = export_lineage(acme, ObjectStoragePath(path), COLUMNS, 7)
+    assert names(told_of.inputs) == [("pipedrive://acme", "leads")]
+    assert names(told_of.outputs) == [name]
+    assert facets(told_of) == ([("id", "text"), ("value_amount", "number")], 7)
+
+
+@pytest.mark.usefixtures("openlineage")
+def test_a_file_is_called_the_same_by_operators_and_by_hooks(acme, collector, tmp_path):
+    from airflow.providers.openlineage.extractors.manager import ExtractorManager
+
+    place = ObjectStoragePath(f"{tmp_path}/leads.csv")
+    report_file(place)
+    assert names(export_lineage(acme, place, [], 0).outputs) == names(ExtractorManager().get_hook_lineage().outputs)
+
+
+@pytest.mark.usefixtures("openlineage")
+def test_openlineage_of_leads_as_they_came_and_of_nobody(tmp_path):
+    hook = PipedriveLeadsHook()
+    hook._client = SilentClient()
+    told_of = export_lineage(hook, ObjectStoragePath(tmp_path / "leads.jsonl"), [], 0)
+    assert told_of.inputs == []
+    assert facets(told_of) == (None, 0)
+
+
+@pytest.mark.usefixtures("openlineage")
+def test_openlineage_names_the_company_that_replies_named(hook, uri, tmp_path):
+    next(hook.get_leads())
+    told_of = export_lineage(hook, ObjectStoragePath(tmp_path / "leads.csv"), COLUMNS, 1)
+    assert ["/".join(name) for name in names(told_of.inputs)] == [uri]
+
+
+@pytest.mark.usefixtures("openlineage")
+@pytest.mark.parametrize(
+    ("connection", "table", "name"),
+    [
+        ({"conn_type": "sqlite", "host": "/data/a@b.db"}, "leads", ("sqlite:///data/a@b.db", "leads")),
+        ({"conn_type": "sqlite"}, "main.leads", ("sqlite", "main.leads")),
+        (
+            {"conn_type": "duckdb", "host": "md:crm?motherduck_token=hidden"},
+            "sales.leads",
+            ("duckdb://md:crm", "sales.leads"),
+        ),
+        (
+            {"conn_type": "duckdb", "host": "https://user:hidden@db.example.com", "port": 99, "schema": "crm"},
+            "leads",
+            ("duckdb://db.example.com:99", "crm.leads"),
+        ),
+        ({"conn_type": "sqlite", "host": "db;password=hidden"}, "leads", ("sqlite://db", "leads")),
+        (
+            {"conn_type": "postgres", "host": "db", "login": "me", "password": "hidden", "schema": "crm"},
+            "sales.leads",
+            ("postgres://db:5432", "crm.sales.leads"),
+        ),
+        (
+            {"conn_type": "mysql", "host": "db", "port": 99, "password": "hidden", "schema": "crm"},
+            "leads",
+            ("mysql://db:99", "crm.leads"),
+        ),
+        ({"conn_type": "mysql", "host": "db", "schema": "crm"}, "sales.leads", ("mysql://db:3306", "sales.leads")),
+    ],
+)
+def test_openlineage_of_a_load(acme, monkeypatch, connection, table, name):
+    pytest.importorskip(f"airflow.providers.{connection['conn_type']}.hooks.{connection['conn_type']}")
+    monkeypatch.setenv("AIRFLOW_CONN_DATABASE", json.dumps(connection))
+    told_of = table_lineage(acme, BaseHook.get_hook("database"), table, COLUMNS, 7)
+    assert names(told_of.inputs) == [("pipedrive://acme", "leads")]
+    assert names(told_of.outputs) == [name]
+    assert facets(told_of) == ([("id", "text"), ("value_amount", "number")], 7)
+    assert "hidden" not in repr(told_of)
+
+
+@pytest.mark.usefixtures("openlineage")
+def test_what_cannot_be_told_is_left_to_the_hooks(acme, tmp_path):
+    """A value that OpenLineage takes without a warning, and merges with what the collector holds."""
+    for told_of in (
+        table_lineage(acme, object(), "leads", COLUMNS, 7),
+        export_lineage(object(), ObjectStoragePath(tmp_path / "leads.csv"), COLUMNS, 7),
+        left_to_hooks(),
+    ):
+        assert (told_of.inputs, told_of.outputs) == ([], [])
+
+
+def test_without_openlineage_nothing_is_told(acme, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "airflow.providers.openlineage.extractors", None)
+    assert export_lineage(acme, ObjectStoragePath(tmp_path / "leads.csv"), COLUMNS, 7) is None
+    assert table_lineage(acme, object(), "leads", COLUMNS, 7) is None
+    assert left_to_hooks() is None
