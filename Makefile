@@ -27,6 +27,7 @@ test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big
 bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.hook_calls
 	@$(BIN)/python -m benchmarks.sandbox_scale
+	@$(BIN)/python -m benchmarks.export
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
@@ -42,12 +43,13 @@ build: $(READY) ## Build the wheel and the source archive into dist/
 	@$(BIN)/python -m build --installer uv --outdir dist .
 	@$(BIN)/twine check --strict dist/*
 
-constraints: $(READY) ## Pin the newest dependencies in constraints.txt
+constraints: ## Pin the newest dependencies in constraints.txt
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv; }
 	@$(UV) pip compile pyproject.toml --group dev --universal --upgrade --no-header --no-annotate \
 		--quiet --output-file constraints.txt
 
 clean: ## Remove all that the other commands made
-	@rm -rf $(VENV) .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/sandbox/vendor_sdk/node_modules
+	@rm -rf $(VENV) .bench .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/sandbox/vendor_sdk/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt

@@ -19,7 +19,7 @@ import msgspec
 import requests  # noqa: TID253 - this module is itself imported only when the first call is made
 import urllib3
 
-from airflow_provider_pipedrive_leads.api.budget import SMALLEST_DAY, DailyBudget
+from airflow_provider_pipedrive_leads.api.budget import SMALLEST_DAY, DailyBudget, Usage
 from airflow_provider_pipedrive_leads.api.connection import ApiToken, Secret
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveAuthError,
@@ -55,25 +55,6 @@ LONGEST_NAP = 1.0
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
 USER_AGENT = "airflow-provider-pipedrive-leads"
-
-
-class Usage(msgspec.Struct):
-    """What a client has used so far.
-
-    :param requests: calls that reached the server, or may have; repeats included.
-    :param retries: calls that were repeats.
-    :param rate_limited: replies 429.
-    :param tokens: API tokens that the calls cost.
-    :param daily_tokens_left: what is left of the company's day by the last reply that said so, else None.
-    :param first_reply_at: the server's clock at the first reply, such as ``2026-01-31T09:30:00Z``; None if it told none.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-    tokens: int = 0
-    daily_tokens_left: int | None = None
-    first_reply_at: str | None = None
 
 
 class _Pace:
@@ -135,7 +116,7 @@ class PipedriveClient(LeadsApi):
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
-        self.usage = Usage()
+        self._usage = Usage()
         self._clock = clock or time.monotonic
         self._sleep = sleep or self._nap
         self._chance = chance
@@ -150,6 +131,11 @@ class PipedriveClient(LeadsApi):
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._login = login_for(settings, self._session, token_store)
+
+    @property
+    def usage(self) -> Usage:
+        """What this client has used so far."""
+        return self._usage
 
     def close(self) -> None:
         """Give the sockets back."""
@@ -319,7 +305,7 @@ class PipedriveClient(LeadsApi):
     def _check_reserve(self, call: Call) -> None:
         reserve = self.settings.daily_token_reserve
         with self._usage_lock:
-            untold = self._day.left is None and self.usage.requests > 0
+            untold = self._day.left is None and self._usage.requests > 0
             if reserve and not self._warned and untold:
                 self._warned = True
                 log.warning(
@@ -366,12 +352,12 @@ class PipedriveClient(LeadsApi):
             self._day.learn(headers)
             self._day.under_way -= call.cost
             self._day.spent += call.cost if arrived and not rate_limited else 0
-            self.usage.requests += arrived
-            self.usage.retries += repeat
-            self.usage.rate_limited += rate_limited
-            self.usage.tokens = self._day.spent
-            self.usage.daily_tokens_left = self._day.left
-            self.usage.first_reply_at = self.usage.first_reply_at or server_time(headers)
+            self._usage.requests += arrived
+            self._usage.retries += repeat
+            self._usage.rate_limited += rate_limited
+            self._usage.tokens = self._day.spent
+            self._usage.daily_tokens_left = self._day.left
+            self._usage.first_reply_at = self._usage.first_reply_at or server_time(headers)
 
 
 def _is_new_connection_error(problem: Exception) -> bool:

@@ -28,6 +28,13 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {"integration-name": "Pipedrive", "python-modules": ["airflow_provider_pipedrive_leads.operators.leads"]}
         ],
+        "transfers": [
+            {
+                "source-integration-name": "Pipedrive",
+                "target-integration-name": "SQL",
+                "python-module": "airflow_provider_pipedrive_leads.transfers.leads_to_sql",
+            }
+        ],
         "triggers": [
             {
                 "integration-name": "Pipedrive",

@@ -28,8 +28,7 @@ class OpenConnections:
     def watch(self, manager: urllib3.PoolManager) -> None:
         """Let a manager make pools whose connections are known here."""
         manager.pool_classes_by_scheme = {
-            scheme: type("WatchedPool", (pool,), {"ConnectionCls": self._watched(pool.ConnectionCls)})
-            for scheme, pool in manager.pool_classes_by_scheme.items()
+            scheme: self._watched_pool(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
         }
 
     def shut_down(self) -> None:
@@ -38,9 +37,12 @@ class OpenConnections:
         for connection in list(self._open):
             _shut(connection)
 
-    def _watched(self, plain: type) -> type:
+    def _watched_pool(self, plain: Any) -> type:
+        return type("WatchedPool", (plain,), {"ConnectionCls": self._watched(plain.ConnectionCls)})
+
+    def _watched(self, plain: Any) -> type:
         def connect(connection: Any) -> None:
-            plain.connect(connection)  # type: ignore[attr-defined]
+            plain.connect(connection)
             self._open.add(connection)
             if self.closed_for_good.is_set():
                 _shut(connection)
@@ -49,8 +51,6 @@ class OpenConnections:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    __attrs__ = [*requests.adapters.HTTPAdapter.__attrs__, "_connections"]
-
     def __init__(self, connections: OpenConnections, pool_size: int) -> None:
         self._connections = connections
         super().__init__(pool_maxsize=pool_size)

@@ -65,3 +65,22 @@ class DailyBudget(msgspec.Struct):
                 method=call.method,
                 path=call.path,
             )
+
+
+class Usage(msgspec.Struct):
+    """What a client has used so far.
+
+    :param requests: calls that reached the server, or may have; repeats included.
+    :param retries: calls that were repeats.
+    :param rate_limited: replies 429.
+    :param tokens: API tokens that the calls cost.
+    :param daily_tokens_left: what is left of the company's day by the last reply that said so, else None.
+    :param first_reply_at: the server's clock at the first reply, such as ``2026-01-31T09:30:00Z``; None if untold.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    tokens: int = 0
+    daily_tokens_left: int | None = None
+    first_reply_at: str | None = None

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api import endpoints
+from airflow_provider_pipedrive_leads.api.budget import Usage
 from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import Catalogue, custom_fields, from_wire, to_wire
 from airflow_provider_pipedrive_leads.api.replies import read_page
@@ -39,11 +40,16 @@ class LeadsApi(ABC):
     def send(self, call: Call) -> Reply:
         """Send one call and return its successful reply."""
 
+    @property
+    def usage(self) -> Usage:
+        """What was used so far: requests, tokens, tokens left of the day."""
+        return Usage()
+
     def calls_ahead(self) -> int:
         """How many calls are worth having under way at once; 1 where nothing is known of latency and limits."""
         return 1
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> None:  # noqa: B027 - what sends in no threads has nothing to interrupt
         """Make calls that other threads have under way, and all later ones, fail at once."""
 
     # Leads

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
+    from airflow_provider_pipedrive_leads.api.budget import Usage
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call
     from airflow_provider_pipedrive_leads.api.fields import Catalogue
     from airflow_provider_pipedrive_leads.api.replies import Reply
-    from airflow_provider_pipedrive_leads.client import PipedriveClient, Usage
+    from airflow_provider_pipedrive_leads.client import PipedriveClient
     from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
 
 

@@ -129,9 +129,7 @@ def attribute(key: str) -> str:
     return key if key in STANDARD_KINDS else f"custom_{key}"
 
 
-def columns_for(
-    choice: str | Sequence[str], catalogue: Catalogue, more: Sequence[LeadColumn] = ()
-) -> list[LeadColumn]:
+def columns_for(choice: str | Sequence[str], catalogue: Catalogue, more: Sequence[LeadColumn] = ()) -> list[LeadColumn]:
     """Choose the columns of an export.
 
     :param choice: ``"names"``, ``"keys"``, or the names of columns in the order wanted (of either kind).
@@ -144,7 +142,17 @@ def columns_for(
         return [*key_columns(catalogue), *more]
     if isinstance(choice, str) or not choice:
         raise PipedriveValidationError(f"columns: {choice!r} is neither 'names', 'keys' nor a list of column names.")
-    known = {column.name: column for column in [*key_columns(catalogue), *named_columns(catalogue), *more]}
+    return picked(choice, [*key_columns(catalogue), *named_columns(catalogue), *more])
+
+
+def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[LeadColumn]:
+    """Pick columns by name, in the order wanted; a single word takes all.
+
+    :raises PipedriveValidationError: there is no such column; lists near ones.
+    """
+    if isinstance(choice, str):
+        return list(columns)
+    known = {column.name: column for column in columns}
     for name in choice:
         if name not in known:
             raise PipedriveValidationError(f"columns: there is no column {name!r}.{near_names(str(name), list(known))}")

@@ -8,7 +8,7 @@ while the lists are read. Passes over both lists, in this order, find every lead
 3. archived leads again, down to the newest of pass 1: those that were archived meanwhile;
 4. active leads again, from where pass 2 ended: those that were edited or restored meanwhile.
 
-A read since some moment needs passes 1 and 2 only: what changes while it runs belongs to the next one.
+An incremental read needs passes 1 and 2 only: what changes while it runs belongs to the next one.
 
 All this takes for granted that archiving and restoring move a lead's ``update_time``. Where an archived lead shows
 that they do not (its ``archive_time`` is later), passes 3 and 4 read everything, and the log says so. An account that
@@ -108,6 +108,10 @@ class Reading:
     :param moves_unseen: whether the account is known not to move ``update_time`` when a lead is archived or restored.
     :param expected: about how many active leads there are, if known.
     :param limit: leads a page, at least 2.
+    :ivar pages: pages taken so far.
+    :ivar active: leads found in the list of active ones.
+    :ivar updated_until: the latest ``update_time`` among the leads given.
+    :ivar ids: of all leads given, in the form of :func:`id_number`.
     """
 
     def __init__(
@@ -123,6 +127,8 @@ class Reading:
     ) -> None:
         self.moves_unseen = moves_unseen
         self.pages = 0
+        self.active = 0
+        self.updated_until: str | None = None
         self.ids: set[int | str] = set()
         self._source = source
         self._archived_choice = archived
@@ -142,22 +148,29 @@ class Reading:
             yield from self._active(self._since, self._expected)
             return
         newest = yield from self._archived(self._since)
-        whole = self._updated_since is None and self._changed_since is None
-        if self._archived_choice == "only":
-            if whole:
-                yield from self._archived(newest)
+        end = None
+        if self._archived_choice != "only":
+            end = yield from self._active(self._since, self._expected)
+        if self._changed_since is not None:
             return
-        end = yield from self._active(self._since, self._expected)
-        if whole:
-            yield from self._archived(None if self.moves_unseen else newest)
-            yield from self._active(None if self.moves_unseen or end is None else _earlier(end), None)
+        yield from self._archived(self._again_from(newest))
+        if self._archived_choice != "only":
+            yield from self._active(self._again_from(end), None)
+
+    def _again_from(self, time: str | None) -> str | None:
+        """Where the second pass over a list begins, if the first came upon this time last or latest."""
+        if self.moves_unseen or time is None:
+            return self._since
+        return max(_earlier(time), self._since or "")
 
     def _active(self, since: str | None, expected: int | None) -> Generator[list[Any], None, str | None]:
         """Read the active leads from a second on; give the second in which the last of them changed."""
         walk = self._walk(BY_CHANGE, since, expected, archived=False)
         for page in walk.pages():
             self.pages += 1
-            yield self._new(page)
+            new = self._new(page)
+            self.active += len(new)
+            yield new
         return walk.frontier.second
 
     def _archived(self, down_to: str | None) -> Generator[list[Any], None, str | None]:
@@ -188,11 +201,14 @@ class Reading:
 
     def _new(self, page: Page) -> list[Any]:
         new = []
+        latest = self.updated_until or ""
         for head, row in zip(page.heads, page.rows, strict=True):
             number = id_number(head.id)
             if number not in self.ids:
                 self.ids.add(number)
                 new.append(row)
+                latest = max(latest, head.update_time)
+        self.updated_until = latest or None
         return new
 
     def _say_moves_are_unseen(self) -> None:
@@ -243,9 +259,9 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
 
 
-def _earlier(second: str) -> str:
-    """Step back by the time that changes may take to show."""
-    return moment_value("second", datetime.fromisoformat(second) - timedelta(seconds=SECONDS_TO_APPEAR))
+def _earlier(time: str) -> str:
+    """Step back, to a whole second, by the time that changes may take to show."""
+    return moment_value("time", datetime.fromisoformat(time) - timedelta(seconds=SECONDS_TO_APPEAR))
 
 
 def is_in_order(heads: Sequence[Head], order: Order) -> bool:

@@ -98,7 +98,9 @@ class Frontier:
         if not page.heads or self.time is None:
             return False
         first = page.heads[0]
-        return self.order.before(first.update_time, self.time) or first.id in self._tied
+        if first.update_time == self.time:
+            return first.id in self._tied
+        return self.order.before(first.update_time, self.time)
 
     def advance(self, heads: Sequence[Head]) -> None:
         """Move to the last row of a page that was taken, unless that is behind."""
@@ -125,7 +127,7 @@ class Walk:
     :param since: the second at which the list begins, for an anchored order.
     :param limit: rows a page.
     :param ahead: how many pages are worth having asked for at once.
-    :param expected: about how many rows there are, if known: the page behind them is not asked for ahead.
+    :param expected: about how many rows there are, if known: the last page of them is asked for alone.
     """
 
     def __init__(
@@ -144,27 +146,44 @@ class Walk:
         self._limit = limit
         self._ahead = ahead
         self._expected = expected
+        self._taken = 0
         self._overlap = 1
         self._calm = 0
         self._next_start = 0
-        self._asked: deque[tuple[Question, Ticket]] = deque()
+        self._ending = False
+        self._asked: deque[tuple[Question, Ticket, bool]] = deque()
+        """Question, ticket, and whether all pages before were there when it was asked for."""
 
     def pages(self) -> Iterator[Page]:
         """Yield the pages in order, whole: rows repeat where pages overlap or rows moved on."""
         more = True
         while more:
             self._ask_ahead()
-            question, ticket = self._asked.popleft()
+            question, ticket, is_late = self._asked.popleft()
             page = ticket.result()
             if self._fits(question, page):
                 self._settle()
             else:
                 self._unsettle()
-                page = yield from self._bridge(question, page)
+                last = yield from self._bridge(question, page)
+                page, is_late = last, last is not page
             more = yield from self._take(page)
+            if not more and not is_late and not self.frontier.order.newest_first:
+                self._look_again(question, page)
+                more = True
+
+    def _look_again(self, question: Question, page: Page) -> None:
+        """Ask for the end once more: a row can have moved behind it after this page, and away before an earlier one.
+
+        Where the newest comes first, rows that stay in the list stay in their places.
+        """
+        self._ending = True
+        self._asked.clear()
+        self._next_start = question.start + max(0, len(page.heads) - 1)
 
     def _take(self, page: Page) -> Generator[Page, None, bool]:
         self.frontier.advance(page.heads)
+        self._taken += 1
         yield page
         return page.more and bool(page.heads)
 
@@ -173,15 +192,22 @@ class Walk:
 
     def _ask_ahead(self) -> None:
         """Ask for the next page, and for as many behind it as are worth it and likely to exist."""
-        while not self._asked or (len(self._asked) < self._ahead() and self._likely_goes_on()):
+        while not self._asked or (len(self._asked) < self._most_ahead() and self._likely_goes_on()):
             question = Question(self._since, self._next_start)
-            self._asked.append((question, self._ask(question)))
+            is_late = all(ticket.done() for _, ticket, _ in self._asked)
+            self._asked.append((question, self._ask(question), is_late))
             self._next_start += self._limit - self._overlap
 
+    def _most_ahead(self) -> int:
+        """Of a list whose size nobody knows, no more pages than it has given so far: behind its end all are in vain."""
+        return self._ahead() if self._expected is not None else min(self._ahead(), self._taken)
+
     def _likely_goes_on(self) -> bool:
-        if self._expected is not None and 0 <= self._next_start - self._expected < 2 * self._limit:
+        if self._ending:
             return False
-        return all(ticket.result().more for _, ticket in self._asked if ticket.done())
+        if self._expected is not None and -self._limit <= self._next_start - self._expected < 2 * self._limit:
+            return False
+        return all(ticket.result().more for _, ticket, _ in self._asked if ticket.done())
 
     def _bridge(self, beyond: Question, page: Page) -> Generator[Page, None, Page]:
         """Read from the frontier on until a page asked for earlier touches it or the list ends; give the last page."""
@@ -212,4 +238,3 @@ class Walk:
         self._calm += 1
         if self._calm % CALM_PAGES == 0:
             self._overlap = max(1, self._overlap // 2)
-

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import socket
 import threading
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 TEST_SEATS = 1_000
 LARGEST_SHOWN_BODY = 50_000
@@ -46,7 +48,18 @@ class Application:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._http(Request(scope, receive), send)
+            await self._http(Request(scope, receive), self._dated(send))
+
+    def _dated(self, send: Send) -> Send:
+        """Let replies tell the time of the sandbox's own clock, which can be moved."""
+
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = format_datetime(datetime.fromtimestamp(self.world.now_ms / 1000, UTC), usegmt=True)
+                message["headers"] = [*message.get("headers", ()), (b"date", date.encode())]
+            await send(message)
+
+        return send_dated
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -176,6 +189,7 @@ class Sandbox:
             access_log=False,
             lifespan="on",
             server_header=False,
+            date_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )

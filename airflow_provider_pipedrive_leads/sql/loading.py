@@ -14,10 +14,11 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN, lay_out
 from airflow_provider_pipedrive_leads.sql.dialects import Portable, Table, dialect_of
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
-from airflow_provider_pipedrive_leads.sql.tables import Target, examine, settle, target_of, type_of
+from airflow_provider_pipedrive_leads.sql.tables import Target, examine, read_ties, settle, target_of, type_of
 from airflow_provider_pipedrive_leads.sql.values import Reader
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_pipedrive_leads.files.table import Batch, Column
+    from airflow_provider_pipedrive_leads.files.table import Batch
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,26 @@ def check(hook: DbApiHook, table: str, mode: str, columns: Sequence[Column] = ()
         target = target_of(table, mode, key, dialect)
         with session.transaction(dialect.light_begin):
             examine(session, dialect, target, columns)
+
+
+def keys_in_table(hook: DbApiHook, table: str, *, key: str = "id") -> list[str]:
+    """Give the keys of the rows that are not marked as deleted; none where there is no table yet.
+
+    :param key: field key of the column by which rows are told apart.
+    """
+    with closing(_connect(hook)) as session:
+        dialect = dialect_of(hook)
+        target = target_of(table, "merge", key, dialect)
+        with session.transaction(dialect.light_begin):
+            present = dialect.present(session, target.table)
+            if not present:
+                return []
+            ties = read_ties(session, dialect, target)
+            name = lay_out([Column(key, "text", key)], present, ties, dialect.fit).names[0]
+            query = f"SELECT DISTINCT {dialect.quote(name)} FROM {dialect.table(target.table)}"
+            if DELETED in present:
+                query += f" WHERE NOT {dialect.quote(DELETED)}"
+            return [str(found) for (found,) in session.fetch(query)]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from airflow_provider_pipedrive_leads.operators.leads import (
     PipedriveUpdateLeadOperator,
 )
 from airflow_provider_pipedrive_leads.sensors.leads import PipedriveLeadSensor
+from airflow_provider_pipedrive_leads.transfers.leads_to_sql import PipedriveLeadsToSqlOperator
 
 pytestmark = pytest.mark.usefixtures("connection")
 UNKNOWN_LEAD = "00000000-1f7a-11ef-8c3b-6f1e2a9d7c55"
@@ -174,13 +175,14 @@ OPERATORS = (
     PipedriveUpdateLeadOperator,
     PipedriveExportLeadsOperator,
     PipedriveLeadSensor,
+    PipedriveLeadsToSqlOperator,
 )
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_every_own_parameter_is_templated(operator):
     own = {name for name in inspect.signature(operator.__init__).parameters if name not in ("self", "kwargs")}
-    assert own - {"on_daily_budget", "retry_policy"} == set(operator.template_fields)
+    assert own - {"on_daily_budget", "retry_policy", "watermark_asset"} == set(operator.template_fields)
 
 
 def test_constructors_look_nothing_up(sandbox, monkeypatch):
@@ -190,4 +192,5 @@ def test_constructors_look_nothing_up(sandbox, monkeypatch):
     PipedriveUpdateLeadOperator(task_id="b", lead_id="{{ x }}")
     PipedriveExportLeadsOperator(task_id="c", path="{{ x }}")
     PipedriveLeadSensor(task_id="d", lead_id="{{ x }}")
+    PipedriveLeadsToSqlOperator(task_id="e", conn_id="{{ x }}", table="{{ x }}")
     assert sandbox.control.counters()["calls"] == 0

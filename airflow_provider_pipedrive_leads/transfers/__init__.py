@@ -1,0 +1,1 @@
+"""Transfers: leads into databases."""

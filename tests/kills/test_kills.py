@@ -1,0 +1,295 @@
+"""An export that is killed at any moment leaves nothing that could be taken for data, and its next try completes it.
+
+Fifty processes are killed with SIGKILL: half of them at moments drawn over a whole export, half shortly after one of
+its last operations on files, where publishing happens.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+import boto3
+import pyarrow.parquet
+import pytest
+from moto.server import ThreadedMotoServer
+
+from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+
+pytestmark = pytest.mark.long
+
+HERE = Path(__file__).parent
+LEADS = 3_000
+LATENCY = 0.02
+SUFFIXES = (".jsonl", ".csv.gz", ".parquet")
+ROWS_PER_FILE = 500
+LAST_STEPS = 12
+"""Operations on files, counted from the end of an export, after which the later half of the kills happen."""
+MANIFEST = "_manifest.json"
+BUCKET = "lake"
+KEYS = {"key": "any", "secret": "any"}
+
+
+class Store(Protocol):
+    """A place for files, looked at as others do."""
+
+    storage: dict[str, str]
+    watched: str
+    pause: float
+
+    def place(self, name: str) -> str:
+        """The path of a file or folder, as an export takes it."""
+
+    def names(self, name: str) -> list[str]:
+        """All that is there of a file or folder and around it, hidden files too."""
+
+    def read(self, name: str) -> bytes | None:
+        """What a reader gets."""
+
+    def clear(self) -> None:
+        """Remove everything."""
+
+
+class Disk:
+    """A folder of a filesystem."""
+
+    pause = 0.003
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.storage: dict[str, str] = {}
+        self.watched = str(root)
+
+    def place(self, name: str) -> str:
+        return str(self._root / name)
+
+    def names(self, name: str) -> list[str]:
+        return sorted(str(file.relative_to(self._root)) for file in self._root.rglob("*") if file.is_file())
+
+    def read(self, name: str) -> bytes | None:
+        return (self._root / name).read_bytes() if (self._root / name).is_file() else None
+
+    def clear(self) -> None:
+        for file in [file for file in self._root.rglob("*") if file.is_file()]:
+            file.unlink()
+
+
+class ObjectStore:
+    """A bucket of an S3 server."""
+
+    pause = 0.04
+
+    def __init__(self, server: str, spool: Path) -> None:
+        self._bucket = boto3.resource(
+            "s3", endpoint_url=server, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1"
+        ).create_bucket(Bucket=BUCKET)
+        self.storage = {"endpoint_url": server, **KEYS}
+        self.watched = str(spool)
+
+    def place(self, name: str) -> str:
+        return f"s3://{BUCKET}/{name}"
+
+    def names(self, name: str) -> list[str]:
+        return sorted(item.key for item in self._bucket.objects.all())
+
+    def read(self, name: str) -> bytes | None:
+        return self._bucket.Object(name).get()["Body"].read() if name in self.names(name) else None
+
+    def clear(self) -> None:
+        self._bucket.objects.all().delete()
+        self._bucket.delete()
+
+
+def ids_in(name: str, content: bytes) -> list[str]:
+    """The ids of a file of any format; raises an error where it is not whole."""
+    if name.endswith(".parquet"):
+        return pyarrow.parquet.read_table(io.BytesIO(content))["id"].to_pylist()
+    if ".csv" in name:
+        rows = csv.reader(io.StringIO(gzip.decompress(content).decode(), newline=""))
+        header = next(rows)
+        return [dict(zip(header, row, strict=True))["id"] for row in rows]
+    assert content.endswith(b"\n")
+    return [json.loads(line)["id"] for line in content.splitlines()]
+
+
+@dataclass
+class Looked:
+    """What a reader found.
+
+    :ivar ids: of the leads there; None where there is nothing.
+    :ivar data: the names of all that counts.
+    """
+
+    ids: list[str] | None
+    data: list[str]
+
+
+def look(store: Store, name: str, *, parts: bool) -> Looked:
+    """Read what is there as a reader does."""
+    if not parts:
+        content = store.read(name)
+        return Looked(None, []) if content is None else Looked(ids_in(name, content), [name])
+    text = store.read(f"{name}/{MANIFEST}")
+    if text is None:
+        return Looked(None, [])
+    files = {f"{name}/{part['name']}": part["rows"] for part in json.loads(text)["files"]}
+    ids = []
+    for file, rows in files.items():
+        content = store.read(file)
+        assert content is not None, f"{file} is in the manifest, but not there"
+        found = ids_in(file, content)
+        assert len(found) == rows
+        ids += found
+    return Looked(ids, sorted([f"{name}/{MANIFEST}", *files]))
+
+
+def check_others(store: Store, name: str, looked: Looked, *, parts: bool) -> list[str]:
+    """Check that what lies around does not look like data; give it."""
+    others = [file for file in store.names(name) if file not in looked.data]
+    for file in others:
+        base = file.rpartition("/")[2]
+        if isinstance(store, Disk) and base.startswith("."):
+            continue
+        assert parts, f"{file} is no complete earlier version"
+        assert base.startswith("part-"), f"{file} is neither a part nor hidden"
+        ids_in(file, store.read(file) or b"")
+    return others
+
+
+class Exports:
+    """Processes that export, and are killed."""
+
+    def __init__(self, sandbox: Sandbox, spool: Path) -> None:
+        self._order = {"server": sandbox.url, "token": sandbox.token}
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "exports_to_kill.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(spool)},
+        )
+        assert self._told() == "ready\n"
+
+    def run(self, kill: dict[str, float] | None = None, **order: Any) -> dict[str, Any]:
+        """Let one export, and tell how it ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({**self._order, "kill": kill, **order}) + "\n")
+        self._process.stdin.flush()
+        done: dict[str, Any] = json.loads(self._told())
+        assert done["status"] == (-9 if kill else 0)
+        return done
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+
+    def _told(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(leads=LEADS, seed=11, latency=LATENCY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(sandbox: Sandbox) -> Iterator[PipedriveClient]:
+    made = PipedriveClient(read_connection(password=sandbox.token, extra={"base_url": sandbox.url}))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    yield f"http://{host}:{port}"
+    running.stop()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """The temporary folder of the exporting processes."""
+    (tmp_path / "spool").mkdir()
+    return tmp_path / "spool"
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, spool: Path) -> Iterator[Store]:
+    (tmp_path / "lake").mkdir()
+    made: Store = (
+        Disk(tmp_path / "lake")
+        if request.param == "disk"
+        else ObjectStore(request.getfixturevalue("s3"), spool)
+    )
+    yield made
+    made.clear()
+
+
+@pytest.fixture
+def exports(sandbox: Sandbox, spool: Path) -> Iterator[Exports]:
+    made = Exports(sandbox, spool)
+    yield made
+    made.close()
+
+
+def moment(chance: Random, number: int, kills: int, undisturbed: dict[str, Any], pause: float) -> dict[str, float]:
+    """When to kill: the first half of the kills fall one into each stretch of an export, the others near its end."""
+    early = (kills + 1) // 2
+    if number < early:
+        return {"step": 0, "seconds": (number + chance.random()) / early * undisturbed["seconds"]}
+    steps = undisturbed["steps"]
+    return {"step": chance.randint(max(1, steps - LAST_STEPS), steps), "seconds": chance.random() * pause}
+
+
+def phase_of(looked: Looked, others: list[str], old: set[str] | None, spool: Path) -> str:
+    """How far an export had come, by what it left."""
+    if looked.ids is not None and set(looked.ids) != old:
+        return "published, but not tidied up" if others else "published"
+    return "under way" if others or any(spool.iterdir()) else "nothing written"
+
+
+@pytest.mark.parametrize(("parts", "kills"), [(False, 12), (True, 13)], ids=["one-file", "parts"])
+def test_a_killed_export_leaves_no_half_data_and_its_next_try_completes_it(
+    sandbox: Sandbox, client: PipedriveClient, store: Store, exports: Exports, spool: Path, parts: bool, kills: int
+):
+    seed = int.from_bytes(os.urandom(4))
+    print(f"seed {seed}")
+    chance = Random(seed)
+    leads = {lead["id"] for lead in sandbox.control.all_leads()}
+    person = client.add_person("Robin Example")["id"]
+    phases: Counter[str] = Counter()
+    orders = {
+        f"leads{suffix}": {
+            "path": store.place(f"leads{suffix}"),
+            "storage": store.storage,
+            "watched": store.watched,
+            "columns": "keys" if suffix == ".jsonl" else "names",
+            "rows_per_file": ROWS_PER_FILE if parts else None,
+        }
+        for suffix in SUFFIXES
+    }
+    undisturbed, there = {}, {}
+    for name, order in orders.items():
+        exports.run(**order, run_key="first")
+        store.clear_leftovers = None
+        leads.add(client.add_lead("New", person_id=person)["id"])
+        undisturbed[name] = exports.run(**order, run_key="second")
+        there[name] = set(leads)

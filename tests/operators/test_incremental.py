@@ -1,0 +1,204 @@
+"""Incremental exports, in DAG runs: where each begins, and what it leaves for the next."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.sdk import DAG, Asset
+
+from airflow_provider_pipedrive_leads.operators.leads import PipedriveExportLeadsOperator
+from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+pytestmark = pytest.mark.usefixtures("connection", "no_waiting")
+
+
+@pytest.fixture(autouse=True)
+def calm(sandbox):
+    """Let an hour pass, so that what the tests before changed lies behind every overlap."""
+    sandbox.control.advance(3600)
+
+
+def day(number):
+    return FIRST_DAY + timedelta(days=number)
+
+
+def rows_of(path):
+    return {row["id"]: row for row in map(json.loads, path.read_text().splitlines())}
+
+
+def incremental(dag_id, path, **options):
+    options.setdefault("outlets", [Asset(f"leads_of_{dag_id}")])
+    with DAG(dag_id, schedule=None) as dag:
+        PipedriveExportLeadsOperator(task_id="export", path=str(path), incremental=True, **options)
+    return dag
+
+
+def test_the_second_run_brings_what_changed(run_dag, sandbox, client, person_id, tmp_path):
+    dag = incremental("second", f"{tmp_path}/{{{{ dag_run.run_after | ds_nodash }}}}{{{{ run_id[-20:] }}}}.jsonl")
+    first = run_dag(dag, logical_date=day(1)).returned["export"]
+    assert first["rows"] == sandbox.control.lead_count()
+    sandbox.control.advance(600)
+    made = client.add_lead("New", person_id=person_id)["id"]
+    archived = sandbox.control.leads(1, is_archived=False)[0]["id"]
+    client.update_lead(archived, is_archived=True)
+    second = run_dag(dag, logical_date=day(2)).returned["export"]
+    (file,) = second["files"]
+    found = rows_of(type(tmp_path)(file))
+    assert made in found
+    assert found[archived]["is_archived"] is True
+    if sandbox.control.choices()["archiving_update_time"] == "moves":
+        assert len(found) == 2
+        assert second["tokens"] < first["tokens"]
+
+
+def test_a_quiet_hour_brings_nothing(run_dag, sandbox, tmp_path):
+    dag = incremental("quiet", f"{tmp_path}/leads.jsonl")
+    run_dag(dag, logical_date=day(1))
+    sandbox.control.advance(3600)
+    returned = run_dag(dag, logical_date=day(2)).returned["export"]
+    if sandbox.control.choices()["archiving_update_time"] == "moves":
+        assert (returned["rows"], returned["requests"]) == (0, 4)  # two pages, fields, labels
+
+
+def test_clearing_the_first_run_after_the_second_takes_nothing_away(run_dag, sandbox, client, person_id, tmp_path):
+    dag = incremental("cleared", f"{tmp_path}/{{{{ run_id[-20:-13] }}}}.jsonl", columns=["id", "title"])
+    first = run_dag(dag, logical_date=day(1)).returned["export"]
+    sandbox.control.advance(600)
+    made = client.add_lead("Between", person_id=person_id)["id"]
+    run_dag(dag, logical_date=day(2))
+    before = rows_of(type(tmp_path)(first["path"]))
+    sandbox.control.advance(600)
+    again = run_dag(dag, logical_date=day(1)).returned["export"]
+    after = rows_of(type(tmp_path)(again["path"]))
+    assert again["path"] == first["path"]
+    assert set(before) | {made} == set(after)
+    sandbox.control.advance(600)
+    third = run_dag(dag, logical_date=day(3)).returned["export"]
+    assert third["rows"] < again["rows"] or sandbox.control.choices()["archiving_update_time"] == "stays"
+
+
+def test_a_second_try_reads_from_where_the_first_did(run_dag, sandbox, client, person_id, tmp_path):
+    dag = incremental("tried", f"{tmp_path}/leads.jsonl", retries=1, retry_delay=timedelta(0))
+    run_dag(dag, logical_date=day(1))
+    sandbox.control.advance(600)
+    made = client.add_lead("Once", person_id=person_id)["id"]
+    sandbox.control.fault("GET", "/v1/leads", "status", status=501)
+    ran = run_dag(dag, logical_date=day(2))
+    assert ran.state == "success"
+    assert made in rows_of(tmp_path / "leads.jsonl")
+
+
+def test_mapped_accounts_on_one_outlet_keep_their_own_watermarks(run_dag, tmp_path, monkeypatch):
+    with Sandbox(leads=5, seed=1) as one, Sandbox(leads=7, seed=2) as two, Sandbox(leads=9, seed=3) as three:
+        boxes = {"crm_a": one, "crm_b": two, "crm_c": three}
+        for name, box in boxes.items():
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(box.connection))
+        with DAG("mapped_accounts", schedule=None) as dag:
+            PipedriveExportLeadsOperator.partial(
+                task_id="export", incremental=True, columns="keys", outlets=[Asset("all_leads")]
+            ).expand_kwargs([{"pipedrive_conn_id": name, "path": f"{tmp_path}/{name}.jsonl"} for name in boxes])
+        for box in boxes.values():
+            box.control.advance(3600)
+        first = run_dag(dag, logical_date=day(1)).returned
+        assert [first["export", number]["rows"] for number in range(3)] == [5, 7, 9]
+        for box in boxes.values():
+            box.control.advance(600)
+        crowd = two.control.leads(1, is_archived=False)[0]
+        requests_client = _client(two)
+        requests_client.update_lead(crowd["id"], title="Changed")
+        second = run_dag(dag, logical_date=day(2)).returned
+        assert [second["export", number]["rows"] for number in range(3)] == [0, 1, 0]
+
+
+def _client(box):
+    from airflow_provider_pipedrive_leads.api.connection import read_connection
+    from airflow_provider_pipedrive_leads.client import PipedriveClient
+
+    return PipedriveClient(read_connection(password=box.token, extra={"base_url": box.url}))
+
+
+def test_other_filters_are_another_stream(run_dag, sandbox, tmp_path):
+    outlet = Asset("shared")
+    with DAG("filtered", schedule=None) as dag:
+        for archived in ("include", "exclude"):
+            PipedriveExportLeadsOperator(
+                task_id=archived, path=f"{tmp_path}/x.jsonl", archived=archived, incremental=True, outlets=[outlet]
+            )
+    returned = run_dag(dag, logical_date=day(1)).returned
+    assert returned["include"]["rows"] == sandbox.control.lead_count()
+    assert returned["exclude"]["rows"] == sandbox.control.lead_count(False)
+
+
+def test_full_refresh_reads_everything(run_dag, sandbox, tmp_path):
+    dag = incremental("refreshed", f"{tmp_path}/leads.jsonl", full_refresh="{{ run_id.endswith('Z') or 'true' }}")
+    run_dag(dag, logical_date=day(1))
+    sandbox.control.advance(3600)
+    assert run_dag(dag, logical_date=day(2)).returned["export"]["rows"] == sandbox.control.lead_count()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"outlets": []},
+        {"outlets": [Asset("one"), Asset("two")]},
+        {"watermark_asset": Asset("elsewhere")},
+        {"updated_since": "2026-01-01"},
+        {"detect_deleted": True, "owner_id": 1},
+        {"detect_deleted": True, "max_deleted": 3},
+    ],
+    ids=["no outlet", "two outlets", "foreign asset", "two beginnings", "filtered deletions", "share"],
+)
+def test_what_does_not_go_together_fails_before_a_request(run_dag, sandbox, tmp_path, options):
+    sandbox.control.reset_counters()
+    dag = incremental("wrong", f"{tmp_path}/leads.jsonl", **options)
+    assert run_dag(dag).tasks["export"] == "failed"
+    assert sandbox.control.counters()["calls"] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [{"watermark": "soon"}, ["nonsense"], {"watermark": "2999-01-01T00:00:00Z"}])
+def test_a_watermark_that_cannot_be_is_an_error_until_a_full_refresh(run_dag, sandbox, tmp_path, kept, monkeypatch):
+    from airflow_provider_pipedrive_leads.leads import incremental as room
+
+    dag_id = f"odd_{abs(hash(str(kept)))}"
+    dag = incremental(dag_id, f"{tmp_path}/leads.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "after", lambda past, **_: kept)
+        assert run_dag(dag, logical_date=day(1)).state == "success"
+    (tmp_path / "leads.jsonl").unlink()
+    assert run_dag(dag, logical_date=day(2)).tasks["export"] == "failed"
+    assert list(tmp_path.iterdir()) == []
+    refreshed = incremental(dag_id, f"{tmp_path}/leads.jsonl", full_refresh=True)
+    assert run_dag(refreshed, logical_date=day(3)).returned["export"]["rows"] == sandbox.control.lead_count()
+
+
+def test_deleted_and_converted_leads_get_a_row(run_dag, sandbox, client, person_id, tmp_path):
+    dag = incremental("deleted", f"{tmp_path}/leads.jsonl", detect_deleted=True, max_deleted=0.5)
+    gone, converted = (client.add_lead(title, person_id=person_id)["id"] for title in ("Gone", "Deal"))
+    first = run_dag(dag, logical_date=day(1)).returned["export"]
+    assert first["deleted"] == 0
+    client.delete_lead(gone)
+    conversion = client.convert_lead_to_deal(converted)
+    sandbox.control.advance(60)
+    deal = client.get_lead_conversion_status(converted, conversion)["deal_id"]
+    for number in (2, 2, 3):  # the second run, the same cleared, and one after which nothing more is gone
+        returned = run_dag(dag, logical_date=day(number)).returned["export"]
+        found = rows_of(tmp_path / "leads.jsonl")
+        told = {key: row["converted_deal_id"] for key, row in found.items() if row["is_deleted"]}
+        assert told == ({gone: None, converted: deal} if number == 2 else {})
+        assert returned["rows"] == sandbox.control.lead_count()
+
+
+def test_too_many_deleted_leads_are_refused(run_dag, sandbox, client, person_id, tmp_path):
+    dag = incremental("emptied", f"{tmp_path}/leads.jsonl", detect_deleted=True)
+    many = [client.add_lead(f"Many {number}", person_id=person_id)["id"] for number in range(20)]
+    run_dag(dag, logical_date=day(1))
+    before = (tmp_path / "leads.jsonl").read_text()
+    for lead in many:
+        client.delete_lead(lead)
+    assert run_dag(dag, logical_date=day(2)).tasks["export"] == "failed"
+    assert (tmp_path / "leads.jsonl").read_text() == before
