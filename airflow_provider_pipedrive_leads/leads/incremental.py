@@ -96,13 +96,13 @@ def window_start(
     return None if noted == FROM_THE_START else str(noted)
 
 
-def ids_before(runs: Store, key: str, past: Past) -> str | None:
-    """Decide with the ids of which read this run compares, and note it for further tries of the run."""
-    noted = runs.get(f"{key}_ids", default=None)
+def past_at_first_try(runs: Store, key: str, past: Past) -> Past:
+    """What earlier runs had left when this run began, noted for its further tries."""
+    noted = runs.get(f"{key}_before", default=None)
     if noted is None:
-        noted = past.ids[-1] if past.ids else FROM_THE_START
-        runs.set(f"{key}_ids", noted)
-    return None if noted == FROM_THE_START else str(noted)
+        runs.set(f"{key}_before", msgspec.to_builtins(past))
+        return past
+    return msgspec.convert(noted, Past)
 
 
 def after(past: Past, *, watermark: str | None, moves_unseen: bool, size: int | None, ids: str | None = None) -> Past:

@@ -112,17 +112,17 @@ class LeadStream:
     def known_ids(self, place: ObjectStoragePath, max_deleted: float | str) -> KnownIds | None:
         """The ids that tell which leads are gone, kept beside the exported file; None if nobody wants to know."""
         from airflow_provider_pipedrive_leads.leads.deleted import KnownIds
-        from airflow_provider_pipedrive_leads.leads.incremental import ids_before
+        from airflow_provider_pipedrive_leads.leads.incremental import past_at_first_try
 
         if not self.detect_deleted or self.past is None:
             return None
-        before = ids_before(self._runs, self.key, self.past)
+        past = past_at_first_try(self._runs, self.key, self.past)
         mark = hashlib.sha256(self.run_key.encode()).hexdigest()[:12]
         return KnownIds(
-            None if before is None else type(place)(before),
+            type(place)(past.ids[-1]) if past.ids else None,
             place.with_name(f".{place.name}.{mark}.ids"),
             max_deleted=max_deleted,
-            since=self.past.watermark,
+            since=past.watermark,
         )
 
     def finish(self, exported: Exported, began: str | None, known: KnownIds | None = None) -> None:

@@ -48,6 +48,32 @@ def run_dag(airflow_database):
     return run
 
 
+@pytest.fixture
+def clear_and_run(run_dag):
+    """Give a function that clears the tasks of a run, as people do in Airflow's interface, and runs them again."""
+
+    def run(dag, day) -> Ran:
+        from airflow.models import DagRun
+        from airflow.models.taskinstance import clear_task_instances
+        from airflow.sdk.definitions.dag import _run_task
+        from airflow.utils.session import create_session
+        from airflow.utils.state import TaskInstanceState
+
+        with create_session() as session:
+            (dag_run,) = DagRun.find(dag_id=dag.dag_id, logical_date=day["logical_date"], session=session)
+            clear_task_instances(dag_run.get_task_instances(session=session), session=session)
+            session.commit()
+            for ti in dag_run.get_task_instances(session=session):
+                ti.try_number += 1
+                ti.state = TaskInstanceState.SCHEDULED
+                session.commit()
+                _run_task(ti=ti, task=dag.get_task(ti.task_id))
+            session.expire_all()
+            return _what_is_left(dag_run)
+
+    return run
+
+
 def _what_is_left(dag_run) -> Ran:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session

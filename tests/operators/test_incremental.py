@@ -22,8 +22,14 @@ def calm(sandbox):
     sandbox.control.advance(3600)
 
 
-def day(number):
-    return FIRST_DAY + timedelta(days=number)
+def on(number):
+    """The run of a day: the same run, if it is the same day again."""
+    day = FIRST_DAY + timedelta(days=number)
+    return {"logical_date": day, "run_after": day}
+
+
+def active_lead(sandbox):
+    return next(lead for lead in sandbox.control.all_leads() if not lead["is_archived"])
 
 
 def rows_of(path):
@@ -38,14 +44,14 @@ def incremental(dag_id, path, **options):
 
 
 def test_the_second_run_brings_what_changed(run_dag, sandbox, client, person_id, tmp_path):
-    dag = incremental("second", f"{tmp_path}/{{{{ dag_run.run_after | ds_nodash }}}}{{{{ run_id[-20:] }}}}.jsonl")
-    first = run_dag(dag, logical_date=day(1)).returned["export"]
+    dag = incremental("second", f"{tmp_path}/{{{{ ds_nodash }}}}.jsonl")
+    first = run_dag(dag, **on(1)).returned["export"]
     assert first["rows"] == sandbox.control.lead_count()
     sandbox.control.advance(600)
     made = client.add_lead("New", person_id=person_id)["id"]
-    archived = sandbox.control.leads(1, is_archived=False)[0]["id"]
+    archived = active_lead(sandbox)["id"]
     client.update_lead(archived, is_archived=True)
-    second = run_dag(dag, logical_date=day(2)).returned["export"]
+    second = run_dag(dag, **on(2)).returned["export"]
     (file,) = second["files"]
     found = rows_of(type(tmp_path)(file))
     assert made in found
@@ -57,37 +63,39 @@ def test_the_second_run_brings_what_changed(run_dag, sandbox, client, person_id,
 
 def test_a_quiet_hour_brings_nothing(run_dag, sandbox, tmp_path):
     dag = incremental("quiet", f"{tmp_path}/leads.jsonl")
-    run_dag(dag, logical_date=day(1))
+    run_dag(dag, **on(1))
     sandbox.control.advance(3600)
-    returned = run_dag(dag, logical_date=day(2)).returned["export"]
+    returned = run_dag(dag, **on(2)).returned["export"]
     if sandbox.control.choices()["archiving_update_time"] == "moves":
         assert (returned["rows"], returned["requests"]) == (0, 4)  # two pages, fields, labels
 
 
-def test_clearing_the_first_run_after_the_second_takes_nothing_away(run_dag, sandbox, client, person_id, tmp_path):
-    dag = incremental("cleared", f"{tmp_path}/{{{{ run_id[-20:-13] }}}}.jsonl", columns=["id", "title"])
-    first = run_dag(dag, logical_date=day(1)).returned["export"]
+def test_clearing_the_first_run_after_the_second_takes_nothing_away(
+    run_dag, clear_and_run, sandbox, client, person_id, tmp_path
+):
+    dag = incremental("cleared", f"{tmp_path}/{{{{ ds_nodash }}}}.jsonl", columns=["id", "title"])
+    first = run_dag(dag, **on(1)).returned["export"]
     sandbox.control.advance(600)
     made = client.add_lead("Between", person_id=person_id)["id"]
-    run_dag(dag, logical_date=day(2))
+    run_dag(dag, **on(2))
     before = rows_of(type(tmp_path)(first["path"]))
     sandbox.control.advance(600)
-    again = run_dag(dag, logical_date=day(1)).returned["export"]
+    again = clear_and_run(dag, on(1)).returned["export"]
     after = rows_of(type(tmp_path)(again["path"]))
     assert again["path"] == first["path"]
     assert set(before) | {made} == set(after)
     sandbox.control.advance(600)
-    third = run_dag(dag, logical_date=day(3)).returned["export"]
+    third = run_dag(dag, **on(3)).returned["export"]
     assert third["rows"] < again["rows"] or sandbox.control.choices()["archiving_update_time"] == "stays"
 
 
 def test_a_second_try_reads_from_where_the_first_did(run_dag, sandbox, client, person_id, tmp_path):
     dag = incremental("tried", f"{tmp_path}/leads.jsonl", retries=1, retry_delay=timedelta(0))
-    run_dag(dag, logical_date=day(1))
+    run_dag(dag, **on(1))
     sandbox.control.advance(600)
     made = client.add_lead("Once", person_id=person_id)["id"]
     sandbox.control.fault("GET", "/v1/leads", "status", status=501)
-    ran = run_dag(dag, logical_date=day(2))
+    ran = run_dag(dag, **on(2))
     assert ran.state == "success"
     assert made in rows_of(tmp_path / "leads.jsonl")
 
@@ -103,14 +111,14 @@ def test_mapped_accounts_on_one_outlet_keep_their_own_watermarks(run_dag, tmp_pa
             ).expand_kwargs([{"pipedrive_conn_id": name, "path": f"{tmp_path}/{name}.jsonl"} for name in boxes])
         for box in boxes.values():
             box.control.advance(3600)
-        first = run_dag(dag, logical_date=day(1)).returned
+        first = run_dag(dag, **on(1)).returned
         assert [first["export", number]["rows"] for number in range(3)] == [5, 7, 9]
         for box in boxes.values():
             box.control.advance(600)
-        crowd = two.control.leads(1, is_archived=False)[0]
+        crowd = active_lead(two)
         requests_client = _client(two)
         requests_client.update_lead(crowd["id"], title="Changed")
-        second = run_dag(dag, logical_date=day(2)).returned
+        second = run_dag(dag, **on(2)).returned
         assert [second["export", number]["rows"] for number in range(3)] == [0, 1, 0]
 
 
@@ -128,16 +136,16 @@ def test_other_filters_are_another_stream(run_dag, sandbox, tmp_path):
             PipedriveExportLeadsOperator(
                 task_id=archived, path=f"{tmp_path}/x.jsonl", archived=archived, incremental=True, outlets=[outlet]
             )
-    returned = run_dag(dag, logical_date=day(1)).returned
+    returned = run_dag(dag, **on(1)).returned
     assert returned["include"]["rows"] == sandbox.control.lead_count()
     assert returned["exclude"]["rows"] == sandbox.control.lead_count(False)
 
 
 def test_full_refresh_reads_everything(run_dag, sandbox, tmp_path):
     dag = incremental("refreshed", f"{tmp_path}/leads.jsonl", full_refresh="{{ run_id.endswith('Z') or 'true' }}")
-    run_dag(dag, logical_date=day(1))
+    run_dag(dag, **on(1))
     sandbox.control.advance(3600)
-    assert run_dag(dag, logical_date=day(2)).returned["export"]["rows"] == sandbox.control.lead_count()
+    assert run_dag(dag, **on(2)).returned["export"]["rows"] == sandbox.control.lead_count()
 
 
 @pytest.mark.parametrize(
@@ -168,37 +176,40 @@ def test_a_watermark_that_cannot_be_is_an_error_until_a_full_refresh(run_dag, sa
     dag = incremental(dag_id, f"{tmp_path}/leads.jsonl")
     with monkeypatch.context() as patch:
         patch.setattr(room, "after", lambda past, **_: kept)
-        assert run_dag(dag, logical_date=day(1)).state == "success"
+        assert run_dag(dag, **on(1)).state == "success"
     (tmp_path / "leads.jsonl").unlink()
-    assert run_dag(dag, logical_date=day(2)).tasks["export"] == "failed"
+    assert run_dag(dag, **on(2)).tasks["export"] == "failed"
     assert list(tmp_path.iterdir()) == []
     refreshed = incremental(dag_id, f"{tmp_path}/leads.jsonl", full_refresh=True)
-    assert run_dag(refreshed, logical_date=day(3)).returned["export"]["rows"] == sandbox.control.lead_count()
+    assert run_dag(refreshed, **on(3)).returned["export"]["rows"] == sandbox.control.lead_count()
 
 
-def test_deleted_and_converted_leads_get_a_row(run_dag, sandbox, client, person_id, tmp_path):
+def test_deleted_and_converted_leads_get_a_row(run_dag, clear_and_run, sandbox, client, person_id, tmp_path):
     dag = incremental("deleted", f"{tmp_path}/leads.jsonl", detect_deleted=True, max_deleted=0.5)
     gone, converted = (client.add_lead(title, person_id=person_id)["id"] for title in ("Gone", "Deal"))
-    first = run_dag(dag, logical_date=day(1)).returned["export"]
+    first = run_dag(dag, **on(1)).returned["export"]
     assert first["deleted"] == 0
     client.delete_lead(gone)
     conversion = client.convert_lead_to_deal(converted)
     sandbox.control.advance(60)
     deal = client.get_lead_conversion_status(converted, conversion)["deal_id"]
-    for number in (2, 2, 3):  # the second run, the same cleared, and one after which nothing more is gone
-        returned = run_dag(dag, logical_date=day(number)).returned["export"]
+    def plainly(dag, day):
+        return run_dag(dag, **day)
+
+    for run, number, told in ((plainly, 2, 2), (clear_and_run, 2, 2), (plainly, 3, 0)):
+        returned = run(dag, on(number)).returned["export"]
         found = rows_of(tmp_path / "leads.jsonl")
-        told = {key: row["converted_deal_id"] for key, row in found.items() if row["is_deleted"]}
-        assert told == ({gone: None, converted: deal} if number == 2 else {})
-        assert returned["rows"] == sandbox.control.lead_count()
+        rows = {key: row["converted_deal_id"] for key, row in found.items() if row["is_deleted"]}
+        assert rows == ({gone: None, converted: deal} if told else {})
+        assert (returned["rows"], returned["deleted"]) == (sandbox.control.lead_count(), told)
 
 
 def test_too_many_deleted_leads_are_refused(run_dag, sandbox, client, person_id, tmp_path):
     dag = incremental("emptied", f"{tmp_path}/leads.jsonl", detect_deleted=True)
     many = [client.add_lead(f"Many {number}", person_id=person_id)["id"] for number in range(20)]
-    run_dag(dag, logical_date=day(1))
+    run_dag(dag, **on(1))
     before = (tmp_path / "leads.jsonl").read_text()
     for lead in many:
         client.delete_lead(lead)
-    assert run_dag(dag, logical_date=day(2)).tasks["export"] == "failed"
+    assert run_dag(dag, **on(2)).tasks["export"] == "failed"
     assert (tmp_path / "leads.jsonl").read_text() == before

@@ -22,11 +22,41 @@ from airflow_provider_pipedrive_leads.operators.leads import (
 pytestmark = pytest.mark.usefixtures("connection")
 DAG_FILE = """
 import sys
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseHook, BaseOperator, ObjectStoragePath
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.hooks.lineage import export_lineage, left_to_hooks, report_file, table_lineage
+from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.leads import PipedriveExportLeadsOperator
 
+COLUMNS = [Column("id", "text", "id"), Column("value_amount", "number", "value")]
+
+
+class Telling(BaseOperator):
+    def execute(self, context):
+        self.hook = PipedriveLeadsHook()
+        self.rows = len(list(self.hook.get_leads()))
+        report_file(ObjectStoragePath({path!r}))
+        return self.rows
+
+
+class File(Telling):
+    def get_openlineage_facets_on_complete(self, task_instance):
+        return export_lineage(self.hook, ObjectStoragePath({path!r}), COLUMNS, self.rows)
+
+
+class Table(Telling):
+    def get_openlineage_facets_on_complete(self, task_instance):
+        return table_lineage(self.hook, BaseHook.get_hook("database"), "leads", COLUMNS, self.rows)
+
+
+class Hooks(Telling):
+    def get_openlineage_facets_on_complete(self, task_instance):
+        return left_to_hooks()
+
+
 with DAG("told", schedule=None) as dag:
-    PipedriveExportLeadsOperator(task_id="export", path={path!r})
+    export = PipedriveExportLeadsOperator(task_id="export", path={path!r})
+    export >> File(task_id="file") >> Table(task_id="table") >> Hooks(task_id="hooks")
 
 if __name__ == "__main__":
     from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -93,7 +123,7 @@ def test_creates_and_updates_write_leads(run_dag, collector, leads, person_id):
 
 
 @pytest.mark.long
-def test_openlineage_tells_of_an_export(sandbox, leads, tmp_path):
+def test_openlineage_tells_of_an_export(sandbox, leads, client, tmp_path):
     """A run beside the real OpenLineage provider, whose events go to a file."""
     pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is not installed")
     (tmp_path / "dags").mkdir()
@@ -106,14 +136,40 @@ def test_openlineage_tells_of_an_export(sandbox, leads, tmp_path):
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(events), "append": True}),
         "AIRFLOW_CONN_PIPEDRIVE_DEFAULT": json.dumps(sandbox.connection),
+        "AIRFLOW_CONN_DATABASE": json.dumps({"conn_type": "sqlite", "host": "/data/crm.db", "password": "hidden"}),
     }
-    subprocess.run([sys.executable, str(tmp_path / "dags" / "told.py")], check=True, env=env, timeout=100)
+    command = [sys.executable, str(tmp_path / "dags" / "told.py")]
+    run = subprocess.run(command, env=env, timeout=100, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert run.returncode == 0, run.stdout
+    assert "non-valid metadata" not in run.stdout
     text = events.read_text()
-    (done,) = [
-        event
-        for event in map(json.loads, text.splitlines())
-        if event["eventType"] == "COMPLETE" and event["job"]["name"] == "told.export"
-    ]
-    assert [f"{data['namespace']}/{data['name']}" for data in done["inputs"]] == [leads]
-    assert [(data["namespace"], data["name"]) for data in done["outputs"]] == [("file", str(path))]
+    done = completed(text)
+    assert sorted(done) == ["export", "file", "hooks", "table"]
+    read = {name: {f"{data['namespace']}/{data['name']}" for data in event["inputs"]} for name, event in done.items()}
+    assert read == {name: {leads} for name in done}
+    assert {name: written(event) for name, event in done.items() if name != "hooks"} == {
+        "export": [("file", str(path))],
+        "file": [("file", str(path))],
+        "table": [("sqlite:///data/crm.db", "leads")],
+    }
+    assert set(written(done["hooks"])) == {("file", str(path))}
+    for name in ("file", "table"):
+        assert len(done[name]["inputs"]) == 1
+        (output,) = done[name]["outputs"]
+        fields = [(field["name"], field["type"]) for field in output["facets"]["schema"]["fields"]]
+        assert fields == [("id", "text"), ("value_amount", "number")]
+        assert output["outputFacets"]["outputStatistics"]["rowCount"] == len(list(client.get_leads()))
     assert sandbox.token not in text
+    assert "hidden" not in text
+
+
+def completed(text):
+    """COMPLETE events of tasks, by task id; each came once."""
+    events = [event for event in map(json.loads, text.splitlines()) if event["eventType"] == "COMPLETE"]
+    tasks = [event["job"]["name"].removeprefix("told.") for event in events if event["job"]["name"] != "told"]
+    assert len(tasks) == len(set(tasks))
+    return {task: event for event in events for task in tasks if event["job"]["name"] == f"told.{task}"}
+
+
+def written(event):
+    return [(data["namespace"], data["name"]) for data in event["outputs"]]
