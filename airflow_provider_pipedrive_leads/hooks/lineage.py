@@ -207,7 +207,7 @@ def left_to_hooks() -> OperatorLineage[Any, Any] | None:
         from airflow.providers.openlineage.extractors import OperatorLineage
     except ImportError:
         return None
-    return None
+    return OperatorLineage()
 
 
 def _lineage_of(hook: PipedriveLeadsHook, written: OutputDataset) -> OperatorLineage[Any, Any]:
