@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -124,7 +124,10 @@ class PipedriveClient(LeadsApi):
         self._day = DailyBudget()
         self._warned = False
         self._pace = _shared_pace(settings)
+        self._environment: dict[str, dict[str, Any]] = {}
+        self._plain_session = requests.Session()
         self._session = requests.Session()
+        self._session.trust_env = False  # see _environment_of
         self._session.headers["User-Agent"] = USER_AGENT
         self._connections = OpenConnections()
         adapter = self._connections.adapter(POOL_SIZE)
@@ -235,6 +238,7 @@ class PipedriveClient(LeadsApi):
             with self._session.request(
                 call.method,
                 server + call.path,
+                **self._environment_of(server),
                 params=dict(call.query),
                 data=None if call.body is None else msgspec.json.encode(call.body),
                 headers={"Content-Type": "application/json"} if call.body is not None else None,
@@ -252,6 +256,13 @@ class PipedriveClient(LeadsApi):
             interruption.__traceback__ = None  # the frames below hold the token in headers
             raise
         raise failure
+
+    def _environment_of(self, server: str) -> dict[str, Any]:
+        """What the environment says of proxies and certificates for a server, asked once: it takes a while."""
+        if server not in self._environment:
+            found = self._plain_session.merge_environment_settings(server, {}, None, None, None)
+            self._environment[server] = {name: found[name] for name in ("proxies", "verify", "cert")}  # type: ignore[literal-required]
+        return self._environment[server]
 
     def _read_body(self, call: Call, response: requests.Response) -> bytes:
         """Take each piece as it arrives: who waits for full blocks, or for output of gzip, forgets the time."""

@@ -15,22 +15,19 @@ IMPORTED_LATE = ("requests.adapters", "pyarrow.parquet", "upath.implementations.
 
 def ours() -> Export:
     """What a task does, without Airflow around it."""
-    import inspect
-
     from upath import UPath
 
     from airflow_provider_pipedrive_leads.api.connection import read_connection
     from airflow_provider_pipedrive_leads.client import PipedriveClient
-    from airflow_provider_pipedrive_leads.leads.export import export_leads
+    from airflow_provider_pipedrive_leads.leads.export import Window, export_leads
     from airflow_provider_pipedrive_leads.leads.reading import Selection
 
     for module in IMPORTED_LATE:
         importlib.import_module(module)
-    takes_size = "expected_rows" in inspect.signature(export_leads).parameters
 
     def export(job: Job) -> None:
         client = PipedriveClient(read_connection(password=TOKEN, extra={"base_url": job.url}))
-        size = {"expected_rows": job.leads} if job.known and takes_size else {}
-        export_leads(client, Selection(), UPath(job.path), columns=job.columns, **size)
+        window = Window(expected=job.leads if job.known else None)
+        export_leads(client, Selection(), UPath(job.path), columns=job.columns, window=window)
 
     return export

@@ -33,6 +33,8 @@ LONGEST_MEMORY = 10.0
 LATENCIES_REMEMBERED = 25
 """Of the last replies; their spread tells how much of a latency can be relied on."""
 SPREADS_OFF = 4
+MOST_TAKEN_IN = 200.0
+"""Pages a second that a process can read and write."""
 
 FIRST_SHARE = 1.0
 """Calls that a process dares before it knows anything."""
@@ -116,10 +118,13 @@ class BurstWindow:
             self._share_blindly(now)
 
     def calls_ahead(self) -> int:
-        """Calls that are worth having under way at once: what the window lets pass during one latency, and one more."""
+        """Calls that are worth having under way at once: what passes during one latency, and one more.
+
+        Passing is limited by the window, and by what one process can make of replies.
+        """
         if not self._latencies:
             return 1
-        rate = min(self.allowed, self.share) / WINDOW_SECONDS
+        rate = min(self.allowed / WINDOW_SECONDS, self.share / WINDOW_SECONDS, MOST_TAKEN_IN)
         return 1 + math.ceil(rate * median(self._latencies))
 
     def _steady_latency(self) -> float:

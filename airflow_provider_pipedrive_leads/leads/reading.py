@@ -200,16 +200,15 @@ class Reading:
         return Walk(ask, order, since=since, limit=self._limit, ahead=ahead, expected=expected)
 
     def _new(self, page: Page) -> list[Any]:
-        new = []
-        latest = self.updated_until or ""
-        for head, row in zip(page.heads, page.rows, strict=True):
-            number = id_number(head.id)
-            if number not in self.ids:
-                self.ids.add(number)
-                new.append(row)
-                latest = max(latest, head.update_time)
-        self.updated_until = latest or None
-        return new
+        """The rows that were not given yet."""
+        if not page.heads:
+            return []
+        self.updated_until = max(self.updated_until or "", page.heads[0].update_time, page.heads[-1].update_time)
+        new = dict(zip(map(id_number, [head.id for head in page.heads]), page.rows, strict=True))
+        for known in self.ids.intersection(new):
+            del new[known]
+        self.ids.update(new)
+        return list(new.values())
 
     def _say_moves_are_unseen(self) -> None:
         self.moves_unseen = True

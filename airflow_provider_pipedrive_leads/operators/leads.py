@@ -261,6 +261,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
         self._destination = str(path)  # as it was written down: its templates differ from run to run
+        self._told: tuple[Any, ...] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read pages, write rows, publish at the end, and then note where the next run begins."""
@@ -287,6 +288,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
                 known=known,
             )
         report_file(place)
+        self._told = (hook, place, exported.columns, exported.rows)
         stream.finish(exported, hook.usage.first_reply_at, known)
         facts: dict[str, Any] = {
             "path": str(self.path),
@@ -306,6 +308,12 @@ class PipedriveExportLeadsOperator(BaseOperator):
         """Begin anew when the day's budget is back."""
         check_event(event)
         return self.execute(context)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
+        """Tell OpenLineage the columns and the number of rows."""
+        from airflow_provider_pipedrive_leads.hooks.lineage import export_lineage, left_to_hooks
+
+        return left_to_hooks() if self._told is None else export_lineage(*self._told)
 
     def _place(self) -> ObjectStoragePath:
         from airflow.sdk import ObjectStoragePath

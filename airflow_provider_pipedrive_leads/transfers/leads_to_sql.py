@@ -122,6 +122,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         self.layout = layout
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
+        self._told: tuple[Any, ...] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read pages, stage rows, let the table change at the end, and then note where the next run begins."""
@@ -138,6 +139,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
             rows_for(hook, self.columns, expand=self.expand, layout=self.layout) as rows,
         ):
             exported = self._load(hook, database, stream, rows)
+        self._told = (hook, database, self.table, exported.columns, exported.rows)
         stream.finish(exported, hook.usage.first_reply_at)
         facts: dict[str, Any] = {
             "table": self.table,
@@ -159,7 +161,15 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         check_event(event)
         return self.execute(context)
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
+        """Tell OpenLineage the columns and the number of rows."""
+        from airflow_provider_pipedrive_leads.hooks.lineage import left_to_hooks, table_lineage
+
+        return left_to_hooks() if self._told is None else table_lineage(*self._told)
+
     def _load(self, hook: PipedriveLeadsHook, database: DbApiHook, stream: LeadStream, rows: Rows) -> Exported:
+        import msgspec
+
         from airflow_provider_pipedrive_leads.leads.deleted import check_share, gone_leads
         from airflow_provider_pipedrive_leads.leads.export import deliver
         from airflow_provider_pipedrive_leads.leads.reading import id_number
@@ -180,7 +190,10 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
                 since = stream.past.watermark if stream.past else None
                 exported.gone = gone_leads(hook, before, exported.ids, max_deleted=share, since=since)
                 load.mark_deleted([lead.id for lead in exported.gone])
-        exported.columns = rows.layout.table
+        exported.columns = [
+            msgspec.structs.replace(column, name=name)
+            for column, name in zip(rows.layout.table, load.columns, strict=True)
+        ]
         return exported
 
     def _check(self, stream: LeadStream, database: DbApiHook) -> None:

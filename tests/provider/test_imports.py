@@ -76,7 +76,7 @@ ALLOWED = {
     "sql": {"api", "files", "sql"},
     "assets": {"assets"},
     "links": {"links"},
-    "hooks": {"api", "leads", "login", "client", "assets", "hooks"},
+    "hooks": {"api", "files", "leads", "login", "client", "assets", "hooks"},
     "operators": {"api", "leads", "files", "exceptions", "hooks", "links", "operators", "retry_policy", "triggers"},
     "transfers": {"api", "leads", "sql", "hooks", "operators", "retry_policy", "transfers"},
     "triggers": {"api", "leads", "hooks", "triggers"},
