@@ -6,6 +6,7 @@ line of its standard output tells what became of one. Run by ``tests/kills/test_
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -28,11 +29,14 @@ LONGEST_SECONDS = 30.0
 
 
 def export(order: dict[str, Any], steps: int) -> None:
-    """Export once, and write a byte to ``steps`` for each operation on files of the destination or its spool."""
+    """Export once, and write a byte to ``steps`` before each operation on files of the destination or its spool."""
+    left = itertools.count(order["kill"]["step"] if order["kill"] else 0, -1)
 
     def tell(event: str, details: tuple[Any, ...]) -> None:
         if event in OPERATIONS and order["watched"] in str(details[0]):
             os.write(steps, b".")
+            if next(left) == 1 and order["kill"]["hold"]:
+                signal.pause()
 
     client = PipedriveClient(read_connection(password=order["token"], extra={"base_url": order["server"]}))
     place = UPath(order["path"], **order["storage"])
@@ -74,7 +78,7 @@ def wait_for_steps(told: int, wanted: float, until: float) -> int:
 
 
 def obey(order: dict[str, Any]) -> dict[str, Any]:
-    """Let a child export; kill it, if told so, ``seconds`` after its step number ``step``."""
+    """Let a child export; kill it, if told so, ``seconds`` after its step number ``step``, or in the midst of that."""
     told, steps = os.pipe()
     started = time.monotonic()
     child = os.fork()

@@ -1,7 +1,7 @@
 """An export that is killed at any moment leaves nothing that could be taken for data, and its next try completes it.
 
-Fifty processes are killed with SIGKILL: half of them at moments drawn over a whole export, half shortly after one of
-its last operations on files, where publishing happens.
+Fifty processes are killed with SIGKILL: half of them at moments drawn over a whole export, half before or shortly after
+one of its last operations on files, where publishing happens.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parent
-LEADS = 3_000
+LEADS = 2_400
 LATENCY = 0.02
-SUFFIXES = (".jsonl", ".csv.gz", ".parquet")
-ROWS_PER_FILE = 500
+SUFFIXES = (".csv.gz", ".parquet", ".jsonl")
+ROWS_PER_FILE = 400
 LAST_STEPS = 12
 """Operations on files, counted from the end of an export, after which the later half of the kills happen."""
+NEVER = 1_000_000
+"""An operation that no export comes to: it is over before."""
+SHARE_HELD = 0.6
+"""The part of those that are killed exactly before such an operation, not some moment after it."""
 MANIFEST = "_manifest.json"
 BUCKET = "lake"
 KEYS = {"key": "any", "secret": "any"}
@@ -259,18 +263,22 @@ def exports(sandbox: Sandbox, spool: Path) -> Iterator[Exports]:
 
 
 def moment(chance: Random, number: int, kills: int, undisturbed: dict[str, Any], pause: float) -> dict[str, float]:
-    """When to kill: the first half of the kills fall one into each stretch of an export, the others near its end."""
+    """When to kill: first before any reply, then in each stretch of an export, then near its end, and last after it."""
     early = (kills + 1) // 2
+    if number == 0:
+        return {"step": 0, "seconds": chance.random() * LATENCY, "hold": False}
     if number < early:
-        return {"step": 0, "seconds": (number + chance.random()) / early * undisturbed["seconds"]}
-    steps = undisturbed["steps"]
-    return {"step": chance.randint(max(1, steps - LAST_STEPS), steps), "seconds": chance.random() * pause}
+        return {"step": 0, "seconds": (number + chance.random()) / early * undisturbed["seconds"], "hold": False}
+    if number == kills - 1:
+        return {"step": NEVER, "seconds": 0.0, "hold": False}
+    step = chance.randint(max(1, undisturbed["steps"] - LAST_STEPS), undisturbed["steps"])
+    return {"step": step, "seconds": chance.random() * pause, "hold": chance.random() < SHARE_HELD}
 
 
 def phase_of(looked: Looked, others: list[str], old: list[str], spool: Path) -> str:
     """How far an export had come, by what it left."""
     if sorted(looked.ids) != old:
-        return "published, but not tidied up" if others else "published"
+        return "published"
     return "under way" if others or any(spool.iterdir()) else "nothing written"
 
 

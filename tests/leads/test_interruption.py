@@ -5,6 +5,7 @@ The exception comes as Airflow raises one at the end of ``execution_timeout``: i
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from upath import UPath
@@ -19,13 +21,15 @@ from upath import UPath
 from airflow_provider_pipedrive_leads import client as client_module
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.leads.contacts_of_leads import ContactsOfLeads
 from airflow_provider_pipedrive_leads.leads.export import Window, deliver, export_leads
-from airflow_provider_pipedrive_leads.leads.pages import AS_GIVEN
+from airflow_provider_pipedrive_leads.leads.pages import AS_GIVEN, LeadPages
 from airflow_provider_pipedrive_leads.leads.reading import Selection
+from airflow_provider_pipedrive_leads.leads.walk import BY_CHANGE, Question
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 
 SECONDS_TO_STOP = 5.0
-SECONDS_BEFORE = 0.8
+SECONDS_BEFORE = 0.5
 """After which the exception comes: long enough for the calls to be where the test wants them."""
 TIMEOUT = 60.0
 """Of the connection: longer than anything here lasts."""
@@ -33,7 +37,7 @@ OURS = ("pipedrive-pages", "pipedrive-contacts")
 LEADS = 1_200
 EXPECTED = 5_000
 """More than there are, so that many pages are asked for at once."""
-SEVERAL = 3
+SEVERAL, MANY = 3, 8
 LONG_BACKOFF = 60.0
 """In place of a number below 1, so that a call waits half a minute for its second try."""
 
@@ -58,25 +62,25 @@ def stopped_after(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def our_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(OURS)]
+def our_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith(OURS)}
 
 
 def stop(call: Callable[[], object], after: float = SECONDS_BEFORE) -> list[str]:
     """Stop a call, see that it and its threads end soon, and give the threads that it had when it was stopped."""
-    there: list[str] = []
-    watch = threading.Timer(after * 0.9, lambda: there.extend(our_threads()))
+    before, there = our_threads(), set[threading.Thread]()
+    watch = threading.Timer(after * 0.9, lambda: there.update(our_threads() - before))
     watch.start()
     started = time.monotonic()
     with pytest.raises(StoppedError), stopped_after(after):
         call()
     stopped = started + after
     assert time.monotonic() - stopped < SECONDS_TO_STOP
-    while our_threads() and time.monotonic() - stopped < SECONDS_TO_STOP:
+    while our_threads() - before and time.monotonic() - stopped < SECONDS_TO_STOP:
         time.sleep(0.02)
-    assert our_threads() == []
+    assert our_threads() - before == set()
     watch.join()
-    return there
+    return [thread.name for thread in there]
 
 
 @pytest.fixture(autouse=True)
@@ -126,25 +130,32 @@ def test_slow_replies_are_not_waited_for(sandbox, client, kind):
     assert len(stop(lambda: read(client))) >= SEVERAL
 
 
+def ask_for_pages(client: PipedriveClient) -> None:
+    """Ask for many pages at once, and wait for them."""
+    with LeadPages(client, Selection().filters()) as pages:
+        concurrent.futures.wait(
+            [pages.ask(BY_CHANGE, Question(None, start), 9, archived=False) for start in range(MANY)]
+        )
+
+
 def test_calls_do_not_wait_for_the_burst_window(sandbox, client):
-    read_slowly_once(sandbox, client)
     sandbox.control.set_burst(calls=1)
     client.get_current_user()
-    assert len(stop(lambda: read(client))) >= SEVERAL
+    assert len(stop(lambda: ask_for_pages(client))) == MANY
     assert client.usage.rate_limited == 0
 
 
 def test_calls_do_not_wait_for_a_window_that_a_429_closed(sandbox, client):
-    read_slowly_once(sandbox, client)
     sandbox.control.fault("GET", "/v1/leads", "status", times=100, status=429, retry_after=30)
-    assert len(stop(lambda: read(client))) >= SEVERAL
+    assert len(stop(lambda: ask_for_pages(client))) == MANY
 
 
 def test_calls_do_not_wait_for_their_next_try(sandbox):
     client = client_of(sandbox.url, sandbox.token, chance=LONG_BACKOFF)
-    read_slowly_once(sandbox, client)
+    client.get_current_user()
     sandbox.control.fault("GET", "/v1/leads", "status", times=100, status=503, retry_after=30)
-    assert len(stop(lambda: read(client))) >= SEVERAL
+    assert len(stop(lambda: ask_for_pages(client))) == MANY
+    assert client.usage.requests == MANY + 1
     client.close()
 
 
@@ -173,8 +184,12 @@ def test_a_stopped_export_is_over_and_leaves_nothing(sandbox, client, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stopped_look_up_of_contacts_is_over(sandbox, client, tmp_path: Path):
+def test_a_stopped_look_up_of_contacts_is_over(sandbox, client):
+    leads = [SimpleNamespace(person_id=number) for number in range(1, 500)]
     sandbox.control.fault("GET", "*persons*", "delay", times=100, seconds=20)
-    there = stop(lambda: export_leads(client, Selection(), UPath(tmp_path / "leads.csv"), expand=["person"]))
-    assert [name for name in there if name.startswith("pipedrive-contacts")]
-    assert list(tmp_path.iterdir()) == []
+
+    def look_up() -> None:
+        with ContactsOfLeads(client, ["person"]) as contacts:
+            contacts.look_up(leads)
+
+    assert stop(look_up)
