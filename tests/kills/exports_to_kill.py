@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -98,6 +99,7 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Obey until the input ends."""
+    tempfile.gettempdir()  # found out by writing a file there: no child is to be killed in the midst of that
     print("ready", flush=True)  # noqa: T201 - the other side reads it
     for line in sys.stdin:
         print(json.dumps(obey(json.loads(line))), flush=True)  # noqa: T201 - see above
