@@ -261,7 +261,7 @@ class PipedriveClient(LeadsApi):
         """What the environment says of proxies and certificates for a server, asked once: it takes a while."""
         if server not in self._environment:
             found = self._plain_session.merge_environment_settings(server, {}, None, None, None)
-            self._environment[server] = {name: found[name] for name in ("proxies", "verify", "cert")}  # type: ignore[literal-required]
+            self._environment[server] = {name: found[name] for name in ("proxies", "verify", "cert")}
         return self._environment[server]
 
     def _read_body(self, call: Call, response: requests.Response) -> bytes:

@@ -13,6 +13,9 @@ import requests  # noqa: TID253 - this module is itself imported only when the f
 if TYPE_CHECKING:
     import urllib3
 
+LONGEST_CONNECT = 4.0
+"""Seconds: while a connection comes about it cannot be broken off, and a stopped task has five."""
+
 
 class OpenConnections:
     """Keeps an eye on every connection of an adapter."""
@@ -54,6 +57,11 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def __init__(self, connections: OpenConnections, pool_size: int) -> None:
         self._connections = connections
         super().__init__(pool_maxsize=pool_size)
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
+        timeout = options.pop("timeout", None)
+        connect = LONGEST_CONNECT if timeout is None else min(LONGEST_CONNECT, timeout)
+        return super().send(request, timeout=(connect, timeout), **options)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)

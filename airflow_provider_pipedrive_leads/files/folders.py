@@ -23,8 +23,11 @@ class Folder(Protocol):
     def place(self) -> str:
         """The folder as people write it."""
 
-    def publishing(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        """Open a file that appears whole when the ``with`` block ends well, or not at all."""
+    def publishing(self, name: str, mark: str = "") -> AbstractContextManager[IO[bytes]]:
+        """Open a file that appears whole when the ``with`` block ends well, or not at all.
+
+        :param mark: stands for the run: what a killed try of it left of this file is removed.
+        """
 
     def names(self) -> list[str]:
         """What is there, hidden files too."""
@@ -55,10 +58,10 @@ class LocalFolder:
         self._path = path
         self.place = place
 
-    def publishing(self, name: str) -> AbstractContextManager[IO[bytes]]:
+    def publishing(self, name: str, mark: str = "") -> AbstractContextManager[IO[bytes]]:
         """Open a file that appears whole or not at all."""
         self._path.mkdir(exist_ok=True)
-        return renamed_into_place(self._path / name)
+        return renamed_into_place(self._path / name, mark)
 
     def names(self) -> list[str]:
         """What is there."""
@@ -83,9 +86,9 @@ class StoredFolder:
         self._path = path
         self.place = place
 
-    def publishing(self, name: str) -> AbstractContextManager[IO[bytes]]:
+    def publishing(self, name: str, mark: str = "") -> AbstractContextManager[IO[bytes]]:
         """Open a file that is uploaded when it is complete."""
-        return uploaded_when_complete(self._filesystem, f"{self._path}/{name}", f"{self.place}/{name}")
+        return uploaded_when_complete(self._filesystem, f"{self._path}/{name}", f"{self.place}/{name}", mark)
 
     def names(self) -> list[str]:
         """What is there now: other processes write too, so nothing remembered counts."""

@@ -55,16 +55,22 @@ class Manifest(msgspec.Struct, frozen=True):
     :param format: ``jsonl``, ``csv`` or ``parquet``.
     :param rows: of all files together.
     :param columns: None where each row has its own.
+    :param replaced: files of the table before, which are removed once this one stands, if need be by the next run.
     """
 
     format: str
     files: list[Part]
     rows: int
     columns: list[NamedKind] | None
+    replaced: list[str] = []
 
     def names(self) -> set[str]:
         """The files named, as far as they can be parts: nothing else is ever touched."""
         return {part.name for part in self.files if PART_NAME.fullmatch(part.name)}
+
+    def needless(self) -> set[str]:
+        """The files that this table replaced."""
+        return {name for name in self.replaced if PART_NAME.fullmatch(name)} - self.names()
 
 
 class FileSeries(Generic[Writer]):
@@ -153,22 +159,24 @@ def writing_parts(
     :param opening: opens a writer on a file about to be published.
     :raises PipedriveConfigError: the folder holds something else.
     """
-    token = _token(folder, run_key)
+    token, mark = _token(folder, run_key), mark_of(run_key)
     series = FileSeries(
-        lambda number: f"part-{token}-{number:05}{suffix}", lambda name: opening(folder.publishing(name)), limit
+        lambda number: f"part-{token}-{number:05}{suffix}", lambda name: opening(folder.publishing(name, mark)), limit
     )
     try:
         with series:
             yield series
         files = [Part(name, rows) for name, rows in zip(series.names, series.counts, strict=True)]
         manifest = msgspec.structs.replace(empty, files=files, rows=sum(series.counts))
-        replaced = present_manifest(folder)
-        with folder.publishing(MANIFEST) as file:
+        present = present_manifest(folder)
+        replaced = sorted(present.names() - manifest.names()) if present else []
+        manifest = msgspec.structs.replace(manifest, replaced=replaced)
+        with folder.publishing(MANIFEST, mark) as file:
             file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     except BaseException:
         _give_up(folder, series.names)
         raise
-    _remove(folder, replaced.names() - manifest.names() if replaced else ())
+    _remove(folder, manifest.needless())
 
 
 def _token(folder: Folder, run_key: str) -> str:
@@ -178,6 +186,7 @@ def _token(folder: Folder, run_key: str) -> str:
     other, so that no part is replaced that a reader may be reading.
     """
     present = present_manifest(folder)
+    _remove(folder, present.needless() if present else ())
     if not run_key:
         return uuid.uuid4().hex[:12]
     named = present.names() if present else set()

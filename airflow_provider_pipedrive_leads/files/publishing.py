@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 import uuid
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -51,7 +52,7 @@ def publishing(place: Place, run_key: str = "") -> AbstractContextManager[IO[byt
         target = Path(place.path)
         check_writable(target)
         return renamed_into_place(target, mark_of(run_key))
-    return uploaded_when_complete(filesystem_of(place), place.path, str(place))
+    return uploaded_when_complete(filesystem_of(place), place.path, str(place), mark_of(run_key))
 
 
 def is_local(place: Place) -> bool:
@@ -110,7 +111,8 @@ def renamed_into_place(target: Path, mark: str = "") -> Iterator[IO[bytes]]:
     :raises OSError: it cannot be written, such as on a full disk; names the file and its place.
     """
     if mark:
-        _remove_marked(target.parent, f".{target.name}.{mark}")
+        for left in _marked(target.parent, f".{target.name}.{mark}"):
+            left.unlink(missing_ok=True)
     partial = target.with_name(f".{target.name}.{mark}{uuid.uuid4().hex[:8]}.part")
     try:
         with _written(partial, str(target)) as file:
@@ -120,21 +122,25 @@ def renamed_into_place(target: Path, mark: str = "") -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def _remove_marked(folder: Path, start: str) -> None:
-    for left in folder.iterdir():
-        if left.name.startswith(start) and left.name.endswith(".part"):
-            left.unlink(missing_ok=True)
+def _marked(folder: Path, start: str) -> list[Path]:
+    """What a killed try left."""
+    return [left for left in folder.iterdir() if left.name.startswith(start)]
 
 
 @contextmanager
-def uploaded_when_complete(filesystem: Any, path: str, place: str) -> Iterator[IO[bytes]]:
+def uploaded_when_complete(filesystem: Any, path: str, place: str, mark: str = "") -> Iterator[IO[bytes]]:
     """Publish a file on an object store.
 
     :param path: as the filesystem takes it.
     :param place: as people write it.
+    :param mark: stands for the run: what a killed try of it left in this machine's temporary folder is removed.
     :raises OSError: it cannot be spooled or uploaded; names the spool and the place.
     """
-    with tempfile.TemporaryDirectory(prefix="pipedrive-leads-") as folder:
+    start = f"pipedrive-leads-spool-{mark}"
+    if mark:
+        for left in _marked(Path(tempfile.gettempdir()), start):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=start) as folder:
         spool = Path(folder) / "spool"
         with _written(spool, place) as file:
             yield file

@@ -144,7 +144,7 @@ class KnownIds:
 
     def keep(self, ids: Iterable[int | str]) -> None:
         """Keep the ids of this read for the next."""
-        with publishing(self.now) as file:
+        with publishing(self.now, self.now.path) as file:
             file.write(pack_ids(ids))
 
 

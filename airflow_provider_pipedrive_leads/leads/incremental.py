@@ -80,17 +80,25 @@ def past_of(store: Store, key: str, *, fresh: bool = False) -> Past:
 
 
 def window_start(
-    runs: Store, key: str, past: Past, *, lookback: int = LOOKBACK, full_refresh: bool = False
+    runs: Store,
+    key: str,
+    past: Past,
+    *,
+    lookback: int = LOOKBACK,
+    full_refresh: bool = False,
+    first_try: bool = True,
 ) -> str | None:
     """Decide since when this run reads, and note it for further tries of the run.
 
     :param runs: the store of this DAG run.
     :param lookback: seconds before the watermark.
+    :param first_try: False where this run began before; without a note of where, it reads everything.
     :return: the second from which on changes are read; None for a full read.
     """
     noted = None if full_refresh else runs.get(key, default=None)
     if noted is None:
-        began = None if full_refresh or past.watermark is None else _before(past.watermark, lookback)
+        known = None if full_refresh or not first_try else past.watermark
+        began = None if known is None else _before(known, lookback)
         runs.set(key, began or FROM_THE_START)
         return began
     return None if noted == FROM_THE_START else str(noted)

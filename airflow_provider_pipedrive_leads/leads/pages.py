@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.leads.reading import Filters
     from airflow_provider_pipedrive_leads.leads.walk import Head, Order, Question
 
-SECONDS_TO_STOP = 5.0
+SECONDS_TO_STOP = 4.0
 
 
 class LeadHead(msgspec.Struct, gc=False):

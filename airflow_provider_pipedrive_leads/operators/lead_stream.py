@@ -87,6 +87,7 @@ class LeadStream:
         self._check(task)
         selection = selection_of(task)
         self._runs = _RunStore(context)
+        self._first_try = context["ti"].try_number == 1
         self.run_key = run_key(context)
         asset = self._asset(task, needed=self.incremental or (self.detect_deleted and ids_kept))
         self._store = None if asset is None else context["asset_state_store"][asset]
@@ -106,7 +107,9 @@ class LeadStream:
             return Window()
         since = None
         if self.incremental and not self.detect_deleted:
-            since = window_start(self._runs, self.key, self.past, full_refresh=self.full_refresh)
+            since = window_start(
+                self._runs, self.key, self.past, full_refresh=self.full_refresh, first_try=self._first_try
+            )
         return Window(since, self.past.moves_unseen, self.past.size)
 
     def known_ids(self, place: ObjectStoragePath, max_deleted: float | str) -> KnownIds | None:

@@ -272,9 +272,9 @@ class PipedriveExportLeadsOperator(BaseOperator):
         started = time.monotonic()
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         place = self._place()
-        stream = LeadStream(self, context, hook, self._destination, ids_kept=True)
-        known = stream.known_ids(place, self.max_deleted)
         with daily_budget(self):
+            stream = LeadStream(self, context, hook, self._destination, ids_kept=True)
+            known = stream.known_ids(place, self.max_deleted)
             exported = export_leads(
                 hook,
                 selection_of(self),

@@ -130,15 +130,13 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report
 
         started = time.monotonic()
-        database = self._database()
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
-        stream = LeadStream(self, context, hook, f"{self.conn_id} {self.table}", ids_kept=False)
-        self._check(stream, database)
-        with (
-            daily_budget(self),
-            rows_for(hook, self.columns, expand=self.expand, layout=self.layout) as rows,
-        ):
-            exported = self._load(hook, database, stream, rows)
+        with daily_budget(self):
+            database = self._database()
+            stream = LeadStream(self, context, hook, f"{self.conn_id} {self.table}", ids_kept=False)
+            self._check(stream, database)
+            with rows_for(hook, self.columns, expand=self.expand, layout=self.layout) as rows:
+                exported = self._load(hook, database, stream, rows)
         self._told = (hook, database, self.table, exported.columns, exported.rows)
         stream.finish(exported, hook.usage.first_reply_at)
         facts: dict[str, Any] = {

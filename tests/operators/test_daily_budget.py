@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from airflow.sdk import DAG
@@ -18,7 +18,10 @@ PLENTY = 1_000_000
 
 @pytest.fixture
 def spent_day(sandbox, no_waiting):
-    """Whatever a test leaves of the day's budget, the next one finds plenty."""
+    """It is noon, far from any zone's midnight; whatever a test leaves of the day's budget, the next finds plenty."""
+    tomorrow = datetime.fromisoformat(sandbox.control.now()) + timedelta(days=1)
+    sandbox.control.freeze(f"{tomorrow:%Y-%m-%d}T14:00:00Z")
+    sandbox.control.unfreeze()
     yield
     sandbox.control.set_budget(PLENTY)
     sandbox.control.unfreeze()

@@ -193,6 +193,7 @@ def test_deleted_and_converted_leads_get_a_row(run_dag, clear_and_run, sandbox, 
     conversion = client.convert_lead_to_deal(converted)
     sandbox.control.advance(60)
     deal = client.get_lead_conversion_status(converted, conversion)["deal_id"]
+
     def plainly(dag, day):
         return run_dag(dag, **day)
 

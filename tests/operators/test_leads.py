@@ -59,8 +59,8 @@ def test_create_update_wait_export(run_dag, client, person_id, tmp_path):
     facts = ran.returned["export"]
     assert (facts["path"], facts["files"], facts["rows"]) == (str(path), [str(path)], 1)
     assert facts["updated_until"] == lead["update_time"]
-    assert facts["requests"] == 4  # fields, labels, active, archived
-    assert facts["tokens"] == 20 + 10 + 20 + 40
+    assert facts["requests"] == 6  # fields, labels, and two passes over active and archived leads
+    assert facts["tokens"] == 20 + 10 + 2 * (20 + 40)
 
 
 def test_mapped_creates_and_updates(run_dag, client, person_id):
