@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -166,22 +167,27 @@ def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """One column for each key that a lead can have, in the API's order, custom fields last."""
     columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items()]
     for field in catalogue.fields:
-        kind = CUSTOM_KINDS.get(field.type, "json")
-        first, *rest = field_keys(field)
-        columns.append(_plain(first, first, kind))
-        columns += [_plain(key, key, kind if field.type in RANGE_TYPES else "text") for key in rest]
+        columns += [_plain(key, key, kind) for key, kind in _keyed_kinds(field).items()]
     return columns
 
 
 def field_keys(field: CustomField) -> list[str]:
-    """The keys under which a lead carries a custom field: one, or several for money, ranges and addresses."""
+    """The keys under which a lead carries a custom field: one, or several for money, ranges, times and addresses."""
+    return list(_keyed_kinds(field))
+
+
+def _keyed_kinds(field: CustomField) -> dict[str, Kind]:
+    key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
+    keyed: dict[str, Kind] = {key: kind}
     if field.type == "monetary":
-        return [field.key, f"{field.key}_currency"]
+        keyed[f"{key}_currency"] = "text"
     if field.type in RANGE_TYPES:
-        return [field.key, f"{field.key}_until"]
+        keyed[f"{key}_until"] = kind
+    if field.type in ("time", "timerange"):
+        keyed[f"{key}_timezone_id"] = "integer"
     if field.type == "address":
-        return [field.key, *(f"{field.key}_{part}" for part in ADDRESS_PARTS)]
-    return [field.key]
+        keyed.update(dict.fromkeys((f"{key}_{part}" for part in ADDRESS_PARTS), kind))
+    return keyed
 
 
 def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
@@ -296,4 +302,6 @@ def _option_lists(field: CustomField) -> Read:
 
 
 def _labels(field: CustomField) -> dict[str, str]:
-    return {option.id: option.label for option in field.options}
+    """Label by option; an option that shares its label with another is told by its id."""
+    times = Counter(option.label.strip() for option in field.options)
+    return {option.id: option.label for option in field.options if times[option.label.strip()] == 1}

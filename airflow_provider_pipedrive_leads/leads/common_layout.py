@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     Value = Callable[[Any], Any]
 
+GONE_KEY = "common.remote_was_deleted"
+"""The key of the column that is true in the rows of leads that are gone."""
 COMMON_EXPAND = ("person", "organization")
 """Whom the layout needs to have looked up."""
 
@@ -154,7 +156,7 @@ def _field_read(field: CustomField, reads: dict[str, Read]) -> Read:
     parts = _parts(field)
     if not parts:
         return reads[field.key]
-    of_parts = [reads[key] for key in field_keys(field)]
+    of_parts = [reads[key] for key in field_keys(field)[: len(parts)]]
 
     def read(leads: Rows) -> Sequence[Any]:
         rows = zip(*(read_part(leads) for read_part in of_parts), strict=True)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+from airflow_provider_pipedrive_leads.api.operations import lead_filters
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.walk import BY_CHANGE, LATEST_CHANGE_FIRST, Order, Page, Question, Walk
 
@@ -71,10 +72,11 @@ class Selection(msgspec.Struct, frozen=True):
         """Check what can be checked without asking the server.
 
         :raises PipedriveConfigError: ``archived`` is no choice.
-        :raises PipedriveValidationError: ``updated_since`` is no time.
+        :raises PipedriveValidationError: ``updated_since`` is no time, or a filter no id.
         """
         if self.archived not in ARCHIVED_CHOICES:
             raise PipedriveConfigError(f"archived: {self.archived!r} is none of {', '.join(ARCHIVED_CHOICES)}.")
+        lead_filters(**self.filters())
         since = None if self.updated_since in (None, "") else moment_value("updated_since", self.updated_since)
         return msgspec.structs.replace(self, updated_since=since)
 

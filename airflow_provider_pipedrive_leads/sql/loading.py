@@ -151,6 +151,7 @@ class TableLoad:
         self._key = [column.key for column in columns].index(target.key)
         self._reader = Reader(dialect.zone)
         self._staged = 0
+        self._flags: list[int] = []
         self._fresh = self._staging("rows")
         self._gone = self._staging("gone")
 
@@ -198,16 +199,18 @@ class TableLoad:
             self._dialect.stage(self._session, self._fresh, [numbers, *values])
             self._staged += rows
 
-    def mark_deleted(self, ids: Sequence[str]) -> None:
+    def mark_deleted(self, ids: Sequence[str], *, also: str = "") -> None:
         """Set ``is_deleted`` in the rows of these keys when the block ends, after all that was written.
 
         A key that the table lacks gets a row with nothing else in it.
 
+        :param also: key of a boolean column of the load that is set too, if there is one.
         :raises PipedriveConfigError: in mode ``replace``, where what is gone leaves no row.
         """
         if self._target.mode == "replace":
             raise PipedriveConfigError("mode: 'replace' keeps no rows of deleted leads. Use 'merge' or 'append'.")
         keys = self._reader.column(self._load[self._key], ids)
+        self._flags = [number for number, column in enumerate(self._load) if column.key == also]
         if keys:
             self._dialect.stage(self._session, self._gone, [keys])
 
@@ -217,7 +220,7 @@ class TableLoad:
             layout, table = settle(self._session, self._dialect, self._target, self._load)
             names = [self._dialect.quote(name) for name in layout.names]
             self._move(self._dialect.table(table), names)
-            self._bury(self._dialect.table(table), names[self._key])
+            self._bury(self._dialect.table(table), names[self._key], [names[number] for number in self._flags])
             if table != self._target.table:
                 self._swap(table)
         self.columns = layout.names
@@ -249,12 +252,13 @@ class TableLoad:
         turn = f"ROW_NUMBER() OVER (PARTITION BY c{self._key} ORDER BY n DESC)"
         return f"{select} FROM (SELECT f.*, {turn} AS turn FROM {self._fresh} f) g WHERE turn = 1"
 
-    def _bury(self, target: str, key: str) -> None:
+    def _bury(self, target: str, key: str, also: Sequence[str]) -> None:
         flag, run = self._dialect.quote(DELETED), self._dialect.quote(RUN)
         in_run = self._target.mode == "append"
         into = f"INSERT INTO {target} ({key}, {flag}{f', {run}' if in_run else ''})"
         parts = f"SELECT DISTINCT c0, TRUE{f', {MARK}' if in_run else ''} FROM {self._gone} g"
-        self._session.execute(f"UPDATE {target} SET {flag} = TRUE WHERE {key} IN (SELECT c0 FROM {self._gone})")
+        flags = ", ".join(f"{name} = TRUE" for name in (flag, *also))
+        self._session.execute(f"UPDATE {target} SET {flags} WHERE {key} IN (SELECT c0 FROM {self._gone})")
         self._session.execute(
             f"{into} {parts} WHERE NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = g.c0)",
             [self._run_key] if in_run else [],

@@ -168,6 +168,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
     def _load(self, hook: PipedriveLeadsHook, database: DbApiHook, stream: LeadStream, rows: Rows) -> Exported:
         import msgspec
 
+        from airflow_provider_pipedrive_leads.leads.common_layout import GONE_KEY
         from airflow_provider_pipedrive_leads.leads.deleted import check_share, gone_leads
         from airflow_provider_pipedrive_leads.leads.export import deliver
         from airflow_provider_pipedrive_leads.leads.reading import id_number
@@ -187,7 +188,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
             if before:
                 since = stream.past.watermark if stream.past else None
                 exported.gone = gone_leads(hook, before, exported.ids, max_deleted=share, since=since)
-                load.mark_deleted([lead.id for lead in exported.gone])
+                load.mark_deleted([lead.id for lead in exported.gone], also=GONE_KEY)
         exported.columns = [
             msgspec.structs.replace(column, name=name)
             for column, name in zip(rows.layout.table, load.columns, strict=True)
@@ -195,10 +196,12 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         return exported
 
     def _check(self, stream: LeadStream, database: DbApiHook) -> None:
+        from airflow_provider_pipedrive_leads.leads.deleted import check_share
         from airflow_provider_pipedrive_leads.operators.lead_stream import selection_of
         from airflow_provider_pipedrive_leads.sql.loading import check
 
         selection_of(self).checked()
+        check_share(self.max_deleted)
         if self.mode == "replace" and (stream.incremental or stream.detect_deleted):
             raise PipedriveConfigError(
                 "mode: 'replace' leaves only what this run reads; use 'merge' with incremental or detect_deleted."
