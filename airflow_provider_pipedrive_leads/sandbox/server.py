@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
 TEST_SEATS = 1_000
 LARGEST_SHOWN_BODY = 50_000
@@ -48,18 +48,12 @@ class Application:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._http(Request(scope, receive), self._dated(send))
+            await self._http(Request(scope, receive), send)
 
-    def _dated(self, send: Send) -> Send:
-        """Let replies tell the time of the sandbox's own clock, which can be moved."""
-
-        async def send_dated(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                date = format_datetime(datetime.fromtimestamp(self.world.now_ms / 1000, UTC), usegmt=True)
-                message["headers"] = [*message.get("headers", ()), (b"date", date.encode())]
-            await send(message)
-
-        return send_dated
+    def _dated(self, reply: Reply) -> Reply:
+        """Let a reply tell the time of the sandbox's own clock, which can be moved."""
+        now = datetime.fromtimestamp(self.world.now_ms / 1000, UTC)
+        return Reply(reply.status, reply.body, {**reply.headers, "date": format_datetime(now, usegmt=True)})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -82,10 +76,11 @@ class Application:
         path = request.url.path
         if path == "/":
             page = PAGE.read_bytes() if PAGE.exists() else b"<!DOCTYPE html><title>pipedrive-sandbox</title>"
-            await send_whole(send, Reply(200, page, dict(HTML_HEADERS)))
+            await send_whole(send, self._dated(Reply(200, page, dict(HTML_HEADERS))))
         elif path.startswith(PREFIX):
             self.world.agenda.run_due()
-            await send_whole(send, control(self.world, request.method, path, await request.body()))
+            reply = control(self.world, request.method, path, await request.body())
+            await send_whole(send, self._dated(reply))
             self._wake.set()
         else:
             await self._api(request, send)
@@ -97,7 +92,7 @@ class Application:
         try:
             incoming = await _incoming(request)
             outcome = await answer(self.world, incoming)
-            await deliver(send, outcome.reply, outcome.fault)
+            await deliver(send, self._dated(outcome.reply), outcome.fault)
         except ClientDisconnect:
             pass
         finally:

@@ -158,3 +158,8 @@ def test_all_leads_with_the_names_of_what_they_refer_to(api: Any) -> None:
     assert leads[-1]["person_name"]
     assert leads[-1]["organization_name"] is None
     assert leads[-1]["fields"] == {"Company size": "11-50", "Interests": ["Sensors", "Service"], "Lead score": 87}
+
+
+def test_replies_tell_the_time_of_the_sandboxes_own_clock(api: Any) -> None:
+    api.control.freeze("2031-07-01T00:00:00Z")
+    assert api.get("/v1/users/me").headers["date"] == "Tue, 01 Jul 2031 00:00:00 GMT"
