@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -146,6 +147,12 @@ class KnownIds:
         """Keep the ids of this read for the next."""
         with publishing(self.now, self.now.path) as file:
             file.write(pack_ids(ids))
+
+    def forget(self, places: Iterable[str]) -> None:
+        """Remove kept ids that no run will ask for any more, as far as that is possible."""
+        for place in places:
+            with suppress(OSError):
+                self.now.fs.rm_file(self.now.fs._strip_protocol(place))  # noqa: SLF001 - fsspec's own way
 
 
 def pack_ids(ids: Iterable[int | str]) -> bytes:

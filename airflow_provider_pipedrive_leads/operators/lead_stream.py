@@ -135,6 +135,7 @@ class LeadStream:
         :param known: keeps the ids of this read, for the detection of deleted leads.
         """
         import msgspec
+        from airflow.sdk.exceptions import AirflowRuntimeError
 
         from airflow_provider_pipedrive_leads.leads.incremental import after, past_of
 
@@ -155,7 +156,14 @@ class LeadStream:
             size=exported.active if self.window.changed_since is None else None,
             ids=ids,
         )
-        self._store.set(self.key, msgspec.to_builtins(left))
+        try:
+            self._store.set(self.key, msgspec.to_builtins(left))
+        except AirflowRuntimeError as problem:
+            if self.incremental or self.detect_deleted:
+                raise
+            log.info("The size of this export is not kept for the next one: %s", problem)
+        if known is not None:
+            known.forget(set(past.ids) - set(left.ids))
 
     def _check(self, task: ReadsLeads) -> None:
         if self.incremental and task.updated_since not in (None, ""):

@@ -214,3 +214,10 @@ def test_too_many_deleted_leads_are_refused(run_dag, sandbox, client, person_id,
         client.delete_lead(lead)
     assert run_dag(dag, **on(2)).tasks["export"] == "failed"
     assert (tmp_path / "leads.jsonl").read_text() == before
+
+
+def test_only_the_ids_of_the_last_reads_are_kept(run_dag, tmp_path):
+    dag = incremental("forgetful", f"{tmp_path}/leads.jsonl", detect_deleted=True)
+    for number in range(1, 8):
+        assert run_dag(dag, **on(number)).state == "success"
+    assert len([file for file in tmp_path.iterdir() if file.name.endswith(".ids")]) == 5
