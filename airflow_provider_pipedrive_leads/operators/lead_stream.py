@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
     from airflow_provider_pipedrive_leads.leads.deleted import KnownIds
     from airflow_provider_pipedrive_leads.leads.export import Exported, Window
-    from airflow_provider_pipedrive_leads.leads.incremental import Past
+    from airflow_provider_pipedrive_leads.leads.incremental import Past, Store
     from airflow_provider_pipedrive_leads.leads.reading import Selection
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,9 @@ def selection_of(task: ReadsLeads) -> Selection:
 
 
 def run_key(context: Context) -> str:
-    """Name this run of this task: the same for each of its tries."""
-    ti = context["ti"]
-    return f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}"
+    """Name this run of this task: the same for each of its tries; empty outside of a run."""
+    ti = context.get("ti")
+    return f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}" if ti else ""
 
 
 class LeadStream:
@@ -86,16 +86,16 @@ class LeadStream:
         self.detect_deleted = bool_value("detect_deleted", task.detect_deleted)
         self._check(task)
         selection = selection_of(task)
-        self._runs = _RunStore(context)
-        self._first_try = context["ti"].try_number == 1
         self.run_key = run_key(context)
-        asset = self._asset(task, needed=self.incremental or (self.detect_deleted and ids_kept))
-        self._store = None if asset is None else context["asset_state_store"][asset]
-        self.key = stream_key(
-            task.pipedrive_conn_id, hook.get_conn().settings.base_url, selection, _stable(context, destination)
-        )
         self.past: Past | None = None
-        if self._store is not None:
+        self._store: Store | None = None
+        asset = self._asset(task, needed=self.incremental or (self.detect_deleted and ids_kept))
+        if asset is not None:
+            self._store = context["asset_state_store"][asset]
+            self._runs = _RunStore(context)
+            self._first_try = context["ti"].try_number == 1
+            company = hook.get_conn().settings.base_url
+            self.key = stream_key(task.pipedrive_conn_id, company, selection, _stable(context, destination))
             self.past = past_of(self._store, self.key, fresh=self.full_refresh)
         self.window = self._window()
 

@@ -249,12 +249,24 @@ def duckdb(tmp_path, monkeypatch):
     return Database("duckdb", DuckDBHook(database=str(tmp_path / "leads.duckdb")))
 
 
-@pytest.fixture(params=DATABASES)
+SECOND_DRIVERS = ("psycopg2", "pymysql")
+"""Other drivers of servers that are tested anyway: in the long tests."""
+
+
+def _databases(*, but: str = ""):
+    return [
+        pytest.param(name, marks=pytest.mark.long if name in SECOND_DRIVERS else ())
+        for name in DATABASES
+        if name != but
+    ]
+
+
+@pytest.fixture(params=_databases())
 def database(request) -> Database:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=[name for name in DATABASES if name != "portable"])
+@pytest.fixture(params=_databases(but="portable"))
 def known_database(request) -> Database:
     """A database that can tell its types and keys."""
     return request.getfixturevalue(request.param)
