@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence  # noqa: TC003 - msgspec reads the annotations
+from collections.abc import Callable, Iterator, Sequence  # msgspec reads the annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
@@ -40,20 +40,53 @@ class Shape(msgspec.Struct, frozen=True):
 
     :param row: the type that a lead is decoded into.
     :param heads: gives the heads of such rows, one for each.
+    :param ids: gives their ids, where that is cheaper than heads.
     """
 
     row: type
     heads: Callable[[Sequence[Any]], Sequence[Head]]
+    ids: Callable[[Sequence[Any]], list[str] | None] = lambda rows: None  # noqa: ARG005
 
 
+_decode_head = msgspec.json.Decoder(LeadHead).decode
 _decode_heads = msgspec.json.Decoder(list[LeadHead]).decode
 
 
-def _heads_of_texts(leads: Sequence[msgspec.Raw]) -> list[LeadHead]:
-    return _decode_heads(b"[" + b",".join(leads) + b"]")
+class _HeadsOfTexts(Sequence[LeadHead]):
+    """Heads that are decoded when they are looked at: of most leads nobody does."""
+
+    def __init__(self, leads: Sequence[msgspec.Raw]) -> None:
+        self._leads = leads
+
+    def __len__(self) -> int:
+        return len(self._leads)
+
+    @overload
+    def __getitem__(self, place: int) -> LeadHead: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[LeadHead]: ...
+
+    def __getitem__(self, place: int | slice) -> LeadHead | Sequence[LeadHead]:
+        return _HeadsOfTexts(self._leads[place]) if isinstance(place, slice) else _decode_head(self._leads[place])
+
+    def __iter__(self) -> Iterator[LeadHead]:
+        return iter(_decode_heads(b"[" + b",".join(self._leads) + b"]"))
 
 
-AS_GIVEN = Shape(msgspec.Raw, _heads_of_texts)
+BEFORE_ID, AFTER_ID = b'{"id":"', b'"'
+ID_PLACE = slice(len(BEFORE_ID), len(BEFORE_ID) + 36)
+
+
+def _ids_of_texts(leads: Sequence[msgspec.Raw]) -> list[str] | None:
+    """Read the ids where live replies have them, in the first place; None if one of the texts begins otherwise."""
+    beginnings = [bytes(memoryview(lead)[: ID_PLACE.stop + 1]) for lead in leads]
+    if all(text.startswith(BEFORE_ID) and text.endswith(AFTER_ID) and text.count(b'"') == 4 for text in beginnings):
+        return [text[ID_PLACE].decode() for text in beginnings]
+    return None
+
+
+AS_GIVEN = Shape(msgspec.Raw, _HeadsOfTexts, _ids_of_texts)
 """Each lead as the JSON text that the API gave: nothing in it is decoded but its head."""
 
 
@@ -114,4 +147,4 @@ class LeadPages:
                 method=call.method,
                 path=call.path,
             )
-        return Page(heads, page.items, page.next_query is not None)
+        return Page(heads, page.items, page.next_query is not None, self._shape.ids(page.items))

@@ -65,11 +65,18 @@ class Page(msgspec.Struct, frozen=True):
     :param heads: one for each row.
     :param rows: what the caller wants of each lead.
     :param more: whether the list goes on behind it.
+    :param ids: of the rows, where they are at hand without the heads.
     """
 
     heads: Sequence[Head]
     rows: Sequence[Any]
     more: bool
+    ids: Sequence[str] | None = None
+
+    @property
+    def lead_ids(self) -> Sequence[str]:
+        """The ids of the rows."""
+        return [head.id for head in self.heads] if self.ids is None else self.ids
 
 
 class Ticket(Protocol):
@@ -111,7 +118,10 @@ class Frontier:
             return
         if last != self.time:
             self.time, self._tied = last, set()
-        self._tied.update(head.id for head in reversed(heads) if head.update_time == last)
+        for place in range(len(heads) - 1, -1, -1):
+            if heads[place].update_time != last:
+                break
+            self._tied.add(heads[place].id)
 
     @property
     def second(self) -> str | None:
