@@ -53,7 +53,7 @@ STANDARD_KINDS: dict[str, Kind] = {
 """The kind of value under each key that every lead has, in the API's order."""
 STANDARD_KEYS = tuple(STANDARD_KINDS)
 TEXT_TYPES = ("varchar", "text", "varchar_auto", "phone", "enum", "set")
-HEAD_KEYS = ("id", "add_time", "update_time", "archive_time")
+HEAD_KEYS = ("id", "update_time", "archive_time")
 
 CUSTOM_KINDS: dict[str, Kind] = {
     **dict.fromkeys(TEXT_TYPES, "text"),
@@ -118,7 +118,7 @@ def layout_of(columns: Iterable[LeadColumn]) -> Layout:
     keys = dict.fromkeys((*HEAD_KEYS, "cc_email", *(key for column in columns for key in column.keys)))
     row = msgspec.defstruct(
         "LeadRow",
-        [(attribute(key), str if key in ("id", "add_time", "update_time") else Any, None) for key in keys],
+        [(attribute(key), str if key in ("id", "update_time") else Any, None) for key in keys],
         rename={attribute(key): key for key in keys},
         gc=False,
     )

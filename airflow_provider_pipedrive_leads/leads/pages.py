@@ -30,7 +30,6 @@ class LeadHead(msgspec.Struct, gc=False):
     """What every read looks at in a lead."""
 
     id: str
-    add_time: str
     update_time: str
     archive_time: str | None = None
 

@@ -24,7 +24,6 @@ class Head(Protocol):
     """What the walk looks at in a row. Times are the API's texts, so that they compare as texts."""
 
     id: str
-    add_time: str
     update_time: str
     archive_time: str | None
 
