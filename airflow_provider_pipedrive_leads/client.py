@@ -13,7 +13,7 @@ import threading
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import requests  # noqa: TID253 - this module is itself imported only when the first call is made
@@ -55,6 +55,7 @@ LONGEST_NAP = 1.0
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
 USER_AGENT = "airflow-provider-pipedrive-leads"
+ACCEPT_ENCODING = requests.utils.default_headers()["Accept-Encoding"]
 
 
 class _Pace:
@@ -85,15 +86,19 @@ def _shared_pace(settings: ConnectionSettings) -> _Pace:
         return _paces.setdefault(account_of(settings), _Pace())
 
 
-class _TokenHeader(requests.auth.AuthBase):
-    """Sets the header with the token; being an auth object, it also keeps ``.netrc`` out."""
-
-    def __init__(self, header: Mapping[str, Secret]) -> None:
-        self._header = header
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update({name: value.reveal for name, value in self._header.items()})
-        return request
+def _prepared(call: Call, server: str, header: Mapping[str, Secret]) -> requests.PreparedRequest:
+    """Make the request by hand: a session would look for cookies, hooks and ``.netrc``, at the price of the sending."""
+    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING, "Accept": "application/json"}
+    request = requests.PreparedRequest()
+    request.prepare_method(call.method)
+    request.prepare_url(f"{server}{call.path}?{urlencode(call.query)}" if call.query else server + call.path, None)
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    request.prepare_headers(headers)
+    request.prepare_cookies({})
+    request.prepare_body(None if call.body is None else msgspec.json.encode(call.body), None)
+    request.headers.update({name: value.reveal for name, value in header.items()})
+    return request
 
 
 class PipedriveClient(LeadsApi):
@@ -214,15 +219,15 @@ class PipedriveClient(LeadsApi):
     def _send_once(self, call: Call, server: str, header: Mapping[str, Secret], *, repeat: bool) -> Reply:
         self._check_reserve(call)
         sent = self._take_places(call)
-        status, headers, arrived = 0, dict[str, str](), True
+        status, headers, arrived, answered = 0, dict[str, str](), True, None
         try:
-            status, headers, body = self._exchange(call, server, header)
+            status, headers, body, answered = self._exchange(call, server, header)
         except PipedriveConnectionError as lost:
             arrived = lost.in_doubt
             raise
         finally:
             rejected = status == requests.codes.too_many_requests
-            self._give_places_back(call, sent, headers, rejected=rejected)
+            self._give_places_back(call, sent, answered, headers, rejected=rejected)
             self._count(call, headers, arrived=arrived, repeat=repeat, rate_limited=rejected)
         if 300 <= status < 400:
             raise self._redirected(call, status, headers)
@@ -233,23 +238,22 @@ class PipedriveClient(LeadsApi):
             raise error
         return reply_from(call, status, headers, body)
 
-    def _exchange(self, call: Call, server: str, header: Mapping[str, Secret]) -> tuple[int, dict[str, str], bytes]:
+    def _exchange(
+        self, call: Call, server: str, header: Mapping[str, Secret]
+    ) -> tuple[int, dict[str, str], bytes, float]:
+        """Send, and give status, headers, body and the time at which the answer began to arrive."""
         try:
-            with self._session.request(
-                call.method,
-                server + call.path,
+            with self._session.send(
+                _prepared(call, server, header),
                 **self._environment_of(server),
-                params=dict(call.query),
-                data=None if call.body is None else msgspec.json.encode(call.body),
-                headers={"Content-Type": "application/json"} if call.body is not None else None,
-                auth=_TokenHeader(header),
                 timeout=self.settings.timeout,
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                answered = self._clock()
                 body = self._read_body(call, response)
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return response.status_code, headers, body
+                return response.status_code, headers, body, answered
         except (requests.RequestException, urllib3.exceptions.HTTPError) as problem:
             failure = self._no_reply(call, server, problem)
         except BaseException as interruption:
@@ -343,9 +347,11 @@ class PipedriveClient(LeadsApi):
                     return now
             self._sleep(wait)
 
-    def _give_places_back(self, call: Call, sent: float, headers: Mapping[str, str], *, rejected: bool) -> None:
+    def _give_places_back(
+        self, call: Call, sent: float, answered: float | None, headers: Mapping[str, str], *, rejected: bool
+    ) -> None:
         with self._pace.lock:
-            now = self._clock()
+            now = self._clock() if answered is None else answered
             told = {} if call.search else headers
             self._pace.all_calls.give_back(sent, now, told, rejected=rejected and not call.search)
             if call.search:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call, Endpoint
+    from airflow_provider_pipedrive_leads.api.fields import CustomField
     from airflow_provider_pipedrive_leads.api.replies import Reply
 
 Lead = dict[str, Any]
@@ -239,10 +240,16 @@ class LeadsApi(ABC):
 
     def read_catalogue(self) -> Catalogue:
         """Ask for the account's custom fields and labels (30 tokens)."""
-        fields = custom_fields(self.get_lead_fields())
-        labels = {label["id"]: label["name"] for label in self.get_lead_labels()}
-        self._catalogue = Catalogue(tuple(fields), labels)
+        self._catalogue = Catalogue(self.read_custom_fields(), self.read_labels())
         return self._catalogue
+
+    def read_custom_fields(self) -> tuple[CustomField, ...]:
+        """Ask for the account's custom fields (20 tokens)."""
+        return tuple(custom_fields(self.get_lead_fields()))
+
+    def read_labels(self) -> dict[str, str]:
+        """Ask for the names of the account's labels, by id (10 tokens)."""
+        return {label["id"]: label["name"] for label in self.get_lead_labels()}
 
     def catalogue(self) -> Catalogue:
         """Give the account's custom fields and labels; read once, then remembered."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.errors import number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 WINDOW_SECONDS = 2.0
 LEAST_ALLOWED = 20
@@ -32,7 +32,7 @@ LONGEST_MEMORY = 10.0
 
 LATENCIES_REMEMBERED = 25
 """Of the last replies; their spread tells how much of a latency can be relied on."""
-SPREADS_OFF = 4
+SPREADS_OFF = 8
 MOST_TAKEN_IN = 200.0
 """Pages a second that a process can read and write."""
 
@@ -67,8 +67,10 @@ class BurstWindow:
         self.share = share
         self._reported = False
         self._in_flight = 0
-        self._replied: list[float] = []
+        self._replied: list[tuple[float, float]] = []
+        """When each reply came, and how long the call took."""
         self._latencies: deque[float] = deque(maxlen=LATENCIES_REMEMBERED)
+        self._steady_latency = 0.0
         self._closed_until = 0.0
         self._others_seen: float | None = None
         self._shrunk_at = -math.inf
@@ -76,7 +78,7 @@ class BurstWindow:
 
     def delay(self, now: float) -> float:
         """Seconds until asking again makes sense; 0 if a call may go now. ``now`` is any steadily growing clock."""
-        del self._replied[: bisect_right(self._replied, now - WINDOW_SECONDS - LONGEST_MEMORY)]
+        del self._replied[: bisect_right(self._replied, (now - WINDOW_SECONDS - LONGEST_MEMORY, math.inf))]
         if now < self._closed_until:
             return self._closed_until - now
         taken = self._taken_since(now - WINDOW_SECONDS)
@@ -84,16 +86,31 @@ class BurstWindow:
             return 0.0
         if taken == self._in_flight:
             return SHORT_SLEEP
-        oldest = self._replied[bisect_right(self._replied, now - WINDOW_SECONDS)]
-        return min(oldest + WINDOW_SECONDS - now, self._patience())
+        return min(self._next_back(now - WINDOW_SECONDS) + WINDOW_SECONDS - now, self._patience())
 
     def _patience(self) -> float:
         """A share that is still growing is looked at again soon."""
         return WINDOW_SECONDS if self.share >= self.allowed else SHORT_SLEEP * 5
 
     def _taken_since(self, moment: float) -> int:
-        """Calls under way, and calls whose reply came after a moment."""
-        return self._in_flight + len(self._replied) - bisect_right(self._replied, moment)
+        """Calls under way, and calls that the server may have counted after a moment."""
+        surely, quick = self._counted_since(moment)
+        return self._in_flight + len(self._replied) - surely + len(quick)
+
+    def _next_back(self, moment: float) -> float:
+        """When the server counted, at the latest, the oldest call that it may have counted after a moment."""
+        surely, quick = self._counted_since(moment)
+        steady = self._steady_latency
+        return min(replied - min(steady, latency) for replied, latency in [*quick, *self._replied[surely : surely + 1]])
+
+    def _counted_since(self, moment: float) -> tuple[int, list[tuple[float, float]]]:
+        """The place from which on all calls were counted after a moment, and those before that were too.
+
+        A call was counted when its reply came, less the steady latency, but not before it was sent.
+        """
+        surely = bisect_right(self._replied, (moment + self._steady_latency, math.inf))
+        early = bisect_right(self._replied, (moment, math.inf), hi=surely)
+        return surely, [call for call in self._replied[early:surely] if call[0] - call[1] > moment]
 
     def take(self) -> None:
         """Note that a call is being sent."""
@@ -103,8 +120,9 @@ class BurstWindow:
         """Note that a call that was sent at ``sent`` ended, however it ended, and what the server reported with it."""
         own = self._taken_since(sent - WINDOW_SECONDS)
         self._in_flight -= 1
+        insort(self._replied, (now, now - sent))
         self._latencies.append(now - sent)
-        insort(self._replied, max(sent, now - self._steady_latency()))
+        self._steady_latency = steady_latency(self._latencies)
         limit, remaining = (number(headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
         if rejected:  # alone it would not have been too many
             self._others_seen = now
@@ -126,13 +144,6 @@ class BurstWindow:
             return 1
         rate = min(self.allowed / WINDOW_SECONDS, self.share / WINDOW_SECONDS, MOST_TAKEN_IN)
         return 1 + math.ceil(rate * median(self._latencies))
-
-    def _steady_latency(self) -> float:
-        """Seconds that surely every call takes: the least of the last ones, less their spread; 0 where they vary."""
-        if len(self._latencies) < LATENCIES_REMEMBERED // 5:
-            return 0.0
-        least = min(self._latencies)
-        return max(0.0, least - SPREADS_OFF * (median(self._latencies) - least))
 
     def close(self, until: float) -> None:
         """Let nothing pass before ``until``: after a 429."""
@@ -163,3 +174,11 @@ class BurstWindow:
         if now - self._shrunk_at >= SHRINK_PAUSE:
             self._shrunk_at = now
             self.share = max(min(self.share, self._taken_since(now - WINDOW_SECONDS)) * factor, FIRST_SHARE)
+
+
+def steady_latency(latencies: Sequence[float]) -> float:
+    """Seconds that surely every call takes: the least of the last ones, less their spread; 0 where they vary."""
+    if len(latencies) < LATENCIES_REMEMBERED // 5:
+        return 0.0
+    least = min(latencies)
+    return max(0.0, least - SPREADS_OFF * (quantiles(latencies, n=4)[0] - least))

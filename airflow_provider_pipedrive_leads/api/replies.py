@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 
+SPACE_FOR_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A successful answer.
 
@@ -62,6 +65,11 @@ def _decoder(rows: type | None) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(Any if rows is None else _Envelope[rows])  # type: ignore[valid-type]
 
 
+def _on_one_line(body: bytes) -> bytes:
+    """Take line breaks out of JSON: they can only be white space there, and rows kept as texts go into lines."""
+    return body.translate(SPACE_FOR_BREAKS) if b"\n" in body or b"\r" in body else body
+
+
 def reply_from(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """Decode a successful answer.
 
@@ -69,7 +77,7 @@ def reply_from(call: Call, status: int, headers: Mapping[str, str], body: bytes)
     """
     problem = "a web page" if is_html(headers, body) else "no usable JSON"
     try:
-        envelope = _decoder(call.rows).decode(body)
+        envelope = _decoder(call.rows).decode(_on_one_line(body))
         if isinstance(envelope, _Envelope):
             envelope = msgspec.structs.asdict(envelope)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOCAL_PROTOCOLS = ("", "file", "local")
 BUFFER_BYTES = 1 << 18
+BYTES_BETWEEN_SYNCS = 1 << 23
+"""So that the disk works while pages arrive, not all at the end."""
 
 
 class Place(Protocol):
@@ -156,12 +158,18 @@ class _DiskFile(io.FileIO):
     def __init__(self, path: Path, place: str) -> None:
         super().__init__(path, "x")
         self._path, self._place = path, place
+        self._unsynced = 0
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            written = super().write(data)
+            self._unsynced += written
+            if self._unsynced >= BYTES_BETWEEN_SYNCS:
+                self._unsynced = 0
+                os.fsync(self.fileno())
         except OSError as problem:
             raise _named(problem, self._path, self._place) from problem
+        return written
 
 
 @contextmanager

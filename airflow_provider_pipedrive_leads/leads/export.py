@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import GET_LEADS
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+from airflow_provider_pipedrive_leads.api.fields import Catalogue
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.suffixes import format_of
 from airflow_provider_pipedrive_leads.files.table import Column  # noqa: TC001 - msgspec reads the annotations
@@ -79,12 +81,14 @@ class Rows:
     :ivar layout: the columns, and the shape in which leads are to be read for them.
     """
 
-    def __init__(self, layout: Layout, contacts: ContactsOfLeads | None) -> None:
+    def __init__(self, layout: Layout, contacts: ContactsOfLeads | None, labels_there: Callable[[], object]) -> None:
         self.layout = layout
         self._contacts = contacts
+        self._labels_there = labels_there
 
     def batch(self, leads: Sequence[Any]) -> Batch:
         """Look up who belongs to some leads, as far as asked for, and read their columns."""
+        self._labels_there()
         if self._contacts is not None:
             self._contacts.look_up(leads)
         return self.layout.batch(leads)
@@ -104,7 +108,7 @@ def rows_for(
     layout: str = "pipedrive",
     more: Sequence[LeadColumn] = (),
 ) -> Iterator[Rows]:
-    """Lay out rows, by a field catalogue that is asked for now (30 tokens).
+    """Lay out rows, by a field catalogue that is asked for now (30 tokens); the labels come while pages are read.
 
     :param columns: ``"names"``: readable columns; ``"keys"``: as the API gives it; or a list of column names.
     :param expand: whose names, e-mails and phones to add: ``person``, ``organization``, ``owner``.
@@ -118,8 +122,10 @@ def rows_for(
     asked = checked_expand(expand)
     if layout == "common":
         asked = tuple(dict.fromkeys((*COMMON_EXPAND, *asked)))
-    catalogue = api.read_catalogue()
-    with ExitStack() as stack:
+    catalogue = Catalogue(api.read_custom_fields(), {})
+    with ThreadPoolExecutor(1, thread_name_prefix="pipedrive-labels") as thread, ExitStack() as stack:
+        # The columns know this dict already; it is filled before the first row is made.
+        labels_there = thread.submit(lambda: catalogue.labels.update(api.read_labels())).result
         contacts = stack.enter_context(ContactsOfLeads(api, asked)) if asked else None
         if contacts is not None and layout == "common":
             chosen = picked(columns, [*common_columns(contacts, catalogue), *more])
@@ -127,7 +133,7 @@ def rows_for(
             taken = [column.name for column in [*key_columns(catalogue), *named_columns(catalogue)]]
             joined = contacts.columns(taken) if contacts is not None else []
             chosen = columns_for(columns, catalogue, [*joined, *more])
-        yield Rows(layout_of(chosen), contacts)
+        yield Rows(layout_of(chosen), contacts, labels_there)
 
 
 def export_leads(
@@ -198,7 +204,7 @@ def deliver(
             expected=window.expected,
         )
         rows = 0
-        for leads in reading.batches():
+        for leads in _one_behind(reading.batches()):
             if not rows:
                 _check_clock(api, window)
             if leads:
@@ -206,6 +212,17 @@ def deliver(
             rows += len(leads)
             progress.report(rows, reading.pages)
     return Exported(rows, reading.updated_until, [], reading.ids, reading.active, reading.moves_unseen)
+
+
+def _one_behind(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """Hold each batch until the next is there, so that calls are under way while it is written."""
+    held: list[Any] | None = None
+    for batch in batches:
+        if held is not None:
+            yield held
+        held = batch
+    if held is not None:
+        yield held
 
 
 def _check_clock(api: LeadsApi, window: Window) -> None:

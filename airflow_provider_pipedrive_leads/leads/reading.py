@@ -206,7 +206,8 @@ class Reading:
         if not page.heads:
             return []
         self.updated_until = max(self.updated_until or "", page.heads[0].update_time, page.heads[-1].update_time)
-        new = dict(zip(map(id_number, page.lead_ids), page.rows, strict=True))
+        keys = [id_number(head.id) for head in page.heads] if page.keys is None else page.keys
+        new = dict(zip(keys, page.rows, strict=True))
         for known in self.ids.intersection(new):
             del new[known]
         self.ids.update(new)
@@ -245,7 +246,7 @@ def _not_before(page: Page, since: str | None) -> Page:
     kept = sum(head.update_time >= bound for head in page.heads)
     if kept == len(page.heads):
         return page
-    return Page(page.heads[:kept], page.rows[:kept], page.more, None if page.ids is None else page.ids[:kept])
+    return Page(page.heads[:kept], page.rows[:kept], page.more, None if page.keys is None else page.keys[:kept])
 
 
 def _moved_unseen(head: Head) -> bool:

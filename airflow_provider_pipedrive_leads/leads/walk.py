@@ -64,18 +64,13 @@ class Page(msgspec.Struct, frozen=True):
     :param heads: one for each row.
     :param rows: what the caller wants of each lead.
     :param more: whether the list goes on behind it.
-    :param ids: of the rows, where they are at hand without the heads.
+    :param keys: what tells each row from all others, where that is at hand without the heads.
     """
 
     heads: Sequence[Head]
     rows: Sequence[Any]
     more: bool
-    ids: Sequence[str] | None = None
-
-    @property
-    def lead_ids(self) -> Sequence[str]:
-        """The ids of the rows."""
-        return [head.id for head in self.heads] if self.ids is None else self.ids
+    keys: Sequence[int | str] | None = None
 
 
 class Ticket(Protocol):
