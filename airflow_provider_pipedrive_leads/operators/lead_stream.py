@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.sdk import Asset
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, run_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,12 +59,6 @@ def selection_of(task: ReadsLeads) -> Selection:
     )
 
 
-def run_key(context: Context) -> str:
-    """Name this run of this task: the same for each of its tries; empty outside of a run."""
-    ti = context.get("ti")
-    return f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}" if ti else ""
-
-
 class LeadStream:
     """Where this run begins, and what it leaves for the next one.
 
@@ -92,7 +87,7 @@ class LeadStream:
         asset = self._asset(task, needed=self.incremental or (self.detect_deleted and ids_kept))
         if asset is not None:
             self._store = context["asset_state_store"][asset]
-            self._runs = _RunStore(context)
+            self._runs = TaskMemory(context)
             self._first_try = context["ti"].try_number == 1
             company = hook.get_conn().settings.base_url
             self.key = stream_key(task.pipedrive_conn_id, company, selection, _stable(context, destination))
@@ -198,21 +193,6 @@ class LeadStream:
                 " is kept. An outlet is added by outlets=[Asset(…)]."
             )
         return None
-
-
-class _RunStore:
-    """What belongs to this DAG run, for as long as Airflow knows the run."""
-
-    def __init__(self, context: Context) -> None:
-        self._store = context["task_state_store"]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._store.get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
-        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
-
-        self._store.set(key, value, retention=NEVER_EXPIRE)
 
 
 def _stable(context: Context, destination: str) -> str:

@@ -1,0 +1,270 @@
+"""Creating a lead once: however often the task is tried, whatever happened to the call that creates it.
+
+The API knows no idempotency key, but a lead keeps the ``origin_id`` that it was created with, and lists return it. So
+each lead gets a key of its own. A create that gets a clean answer costs one call. After any doubt (no reply, an error
+that came too late to be sure, an earlier try of the task that may have sent it), the leads of the contact are looked
+through for the key, newest first, before anything is sent again; and that the lead is not there is believed only some
+time later, for a server may finish what its client gave up.
+
+Not covered: a lead that was deleted, converted or linked to another contact before it was looked for; a mapped task
+that was cleared together with the list it is mapped over, so that its index means another row now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveConnectionError,
+    PipedriveError,
+    PipedriveServerError,
+    PipedriveValidationError,
+)
+from airflow_provider_pipedrive_leads.api.values import moment_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
+
+log = logging.getLogger(__name__)
+
+OWN_KEYS = "airflow-"
+"""What a key begins with that was made here."""
+MOST_SENT = 3
+"""How often one try of a task sends a create, if each time it is in doubt and then found to be undone."""
+CLOCKS_APART = timedelta(minutes=5)
+"""By which clocks may differ: Pipedrive's, and those of the machines on which two tries ran."""
+LONGEST_CALL = 3
+"""Timeouts after which a call has surely ended on this side."""
+CONTACTS = ("person_id", "organization_id")
+NOTE = "pipedrive_create"
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """What tells a lead that was created here from all others.
+
+    :param field: ``origin_id``, or the key of a custom text field.
+    :param value: the lead's own key.
+    """
+
+    field: str
+    value: str
+
+
+class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a task noted of its lead, for its own later tries.
+
+    :param since: when the first try began, ISO 8601 in UTC.
+    :param sent_at: when the lead was last sent and its fate is unknown; None where nothing is in doubt.
+    :param contact: whom the lead was to hang on, by field.
+    :param lead_id: the lead, once it is there.
+    """
+
+    since: str
+    sent_at: str | None = None
+    contact: dict[str, int] = {}
+    lead_id: str | None = None
+
+
+class Memory(Protocol):
+    """Keeps JSON values for all tries of a task."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give what is kept under a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long to wait, and by which clock.
+
+    :param settle: seconds for which a server may go on with a call after its client gave up.
+    :param timeout: seconds after which the client gives up.
+    :param sleep: waits so many seconds.
+    :param now: this machine's time.
+    """
+
+    settle: float
+    timeout: float
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+def key_of_task(dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
+    """Make the key of the lead that a task creates: the same for all tries of this run of it."""
+    text = "\n".join((dag_id, task_id, run_id, str(map_index)))
+    return OWN_KEYS + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def noted_intent(memory: Memory, *, began: str | None = None) -> Intent | None:
+    """Read what an earlier try noted.
+
+    :param began: when an earlier try may have begun whose note is lost; None if there was none.
+    """
+    noted = memory.get(NOTE, default=None)
+    if noted:
+        return msgspec.convert(noted, Intent)
+    return None if began is None else Intent(began, sent_at=began)
+
+
+def create_once(
+    api: LeadsApi,
+    body: Mapping[str, Any],
+    marker: Marker,
+    memory: Memory,
+    patience: Patience,
+    *,
+    earlier: Intent | None = None,
+) -> str:
+    """Create a lead unless an earlier try did.
+
+    :param body: what to send, as :meth:`api.operations.LeadsApi.add_lead` takes it, the marker included.
+    :param memory: of this task, for all its tries.
+    :param earlier: from :func:`noted_intent`.
+    :return: the lead's id.
+    :raises PipedriveValidationError: an earlier try meant another contact, or nobody can tell whether the lead is there.
+    """
+    contact = {name: body[name] for name in CONTACTS if name in body}
+    if earlier is not None and earlier.contact and earlier.contact != contact:
+        raise PipedriveValidationError(
+            f"person_id, organization_id: an earlier try of this task was to create its lead for {earlier.contact}, this"
+            f" one for {contact}. Nothing was sent; start a new run for other leads."
+        )
+    intent = Intent(earlier.since if earlier else patience.now().isoformat(), contact=contact)
+    lead: Lead | None = None
+    if earlier is not None and earlier.sent_at is not None:
+        wait = seconds_until_settled(earlier.sent_at, patience)
+        lead = find_after(api, body, marker, intent.since, wait, patience)
+    if lead is None:
+        lead = _send_until_sure(api, body, marker, memory, patience, intent)
+    memory.set(NOTE, msgspec.to_builtins(msgspec.structs.replace(intent, lead_id=lead["id"])))
+    _check_kept(lead, marker)
+    return str(lead["id"])
+
+
+def _send_until_sure(
+    api: LeadsApi, body: Mapping[str, Any], marker: Marker, memory: Memory, patience: Patience, intent: Intent
+) -> Lead:
+    for sent in range(1, MOST_SENT + 1):
+        doubtful = msgspec.structs.replace(intent, sent_at=patience.now().isoformat())
+        memory.set(NOTE, msgspec.to_builtins(doubtful))
+        try:
+            return api.add_lead(**body)
+        except (PipedriveConnectionError, PipedriveServerError) as error:
+            if not error.in_doubt:
+                memory.set(NOTE, msgspec.to_builtins(intent))
+                raise
+            log.warning("%s Looking whether the lead is there.", error)
+            lead = find_after(api, body, marker, intent.since, patience.settle, patience)
+            if lead is not None:
+                return lead
+            memory.set(NOTE, msgspec.to_builtins(intent))
+            if sent == MOST_SENT:
+                error.in_doubt = False  # it was looked for: a later try does no harm
+                raise
+        except PipedriveError:
+            memory.set(NOTE, msgspec.to_builtins(intent))
+            raise
+    raise AssertionError("unreachable")
+
+
+def seconds_until_settled(sent_at: str, patience: Patience) -> float:
+    """How long to wait until a call that an earlier try sent has surely ended, on the server too.
+
+    Until when that try held on to the call is not known, but for at most a few timeouts.
+    """
+    longest = LONGEST_CALL * patience.timeout + patience.settle + CLOCKS_APART.total_seconds()
+    passed = (patience.now() - datetime.fromisoformat(sent_at)).total_seconds()
+    return max(0.0, min(patience.settle, longest - passed))
+
+
+def find_after(
+    api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str, wait: float, patience: Patience
+) -> Lead | None:
+    """Look for a lead now, and again after a while if it is not there.
+
+    :param since: when its creation may first have been sent.
+    :param wait: seconds after which its absence is believed.
+    """
+    lead = find_created(api, body, marker, since)
+    if lead is None and wait > 0:
+        log.info("Lead with key %s is not there; looking again in %.0f s.", marker.value, wait)
+        patience.sleep(wait)
+        lead = find_created(api, body, marker, since)
+    return lead
+
+
+def find_created(api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str) -> Lead | None:
+    """Look through the leads of a contact, newest first, active ones and then archived ones.
+
+    :param body: what was sent.
+    :param since: when it may first have been sent, ISO 8601; leads of up to five minutes before are looked at.
+    :return: the lead with the marker, None if there is none.
+    :raises PipedriveValidationError: it hangs on another contact too, or it may be there under another key.
+    """
+    oldest = moment_value("since", datetime.fromisoformat(since) - CLOCKS_APART)
+    lookalike = None
+    for lead in _newest_leads(api, body, oldest):
+        if lead.get(marker.field) == marker.value:
+            _check_contact(lead, body, marker)
+            return lead
+        if _may_be_overwritten(lead, body, marker):
+            lookalike = lead
+    if lookalike is not None:
+        raise PipedriveValidationError(
+            f"key_field: nobody can tell whether an earlier try created the lead with key {marker.value}. Lead"
+            f" {lookalike['id']} of the same contact has the same title, but another origin_id, and some accounts"
+            " overwrite what was sent. Look at it; name a custom text field in key_field to carry the key from now on."
+        )
+    return None
+
+
+def _newest_leads(api: LeadsApi, body: Mapping[str, Any], oldest: str) -> Iterator[Lead]:
+    name = next(name for name in CONTACTS if name in body)
+    for leads in (api.get_leads, api.get_archived_leads):
+        for lead in leads(**{name: body[name]}, sort="add_time DESC, id DESC"):
+            if lead["add_time"] < oldest[:19]:
+                break
+            yield lead
+
+
+def _check_contact(lead: Lead, body: Mapping[str, Any], marker: Marker) -> None:
+    for name in CONTACTS:
+        if name in body and lead.get(name) != body[name]:
+            raise PipedriveValidationError(
+                f"{name}: lead {lead['id']} has the key {marker.value}, but hangs on {name} {lead.get(name)} instead of"
+                f" {body[name]}. Nothing was sent."
+            )
+
+
+def _may_be_overwritten(lead: Lead, body: Mapping[str, Any], marker: Marker) -> bool:
+    """Whether a lead may be the one in question in an account that puts an ``origin_id`` of its own."""
+    other = lead.get("origin_id")
+    if marker.field != "origin_id" or not other or str(other).startswith(OWN_KEYS):
+        return False
+    return _folded(lead.get("title")) == _folded(body["title"])
+
+
+def _folded(text: object) -> str:
+    return re.sub(r"\s+", " ", str(text)).strip().casefold()
+
+
+def _check_kept(lead: Lead, marker: Marker) -> None:
+    if lead.get(marker.field) == marker.value:
+        return
+    log.warning(
+        "Lead %s came back with another %s than it was sent with: this account does not keep it. If the outcome of a"
+        " create is ever unknown, the task will fail rather than make a second lead; name a custom text field in"
+        " key_field to carry the key.",
+        lead["id"],
+        marker.field if marker.field == "origin_id" else "key_field",
+    )
