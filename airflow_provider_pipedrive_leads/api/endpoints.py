@@ -135,6 +135,7 @@ GET_ORGANIZATIONS = Endpoint("getOrganizations", "GET", "/api/v2/organizations",
 ADD_ORGANIZATION = Endpoint("addOrganization", "POST", "/api/v2/organizations", 5)
 SEARCH_ORGANIZATIONS = Endpoint("searchOrganization", "GET", "/api/v2/organizations/search", 20, search=True)
 GET_DEALS = Endpoint("getDeals", "GET", "/api/v2/deals", 10)
+GET_NOTES = Endpoint("getNotes", "GET", "/v1/notes", 20)
 ADD_NOTE = Endpoint("addNote", "POST", "/v1/notes", 10)
 GET_WEBHOOKS = Endpoint("getWebhooks", "GET", "/v1/webhooks", 10)
 ADD_WEBHOOK = Endpoint("addWebhook", "POST", "/v1/webhooks", 10)

@@ -346,6 +346,31 @@ class LeadsApi(ABC):
 
     # Notes and webhooks
 
+    def get_notes(
+        self,
+        *,
+        lead_id: str | None = None,
+        deal_id: int | str | None = None,
+        person_id: int | str | None = None,
+        org_id: int | str | None = None,
+        updated_since: datetime | str | None = None,
+        sort: str | None = None,
+        page_size: int = LARGEST_PAGE,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield notes, page after page (``getNotes``, 20 tokens a page).
+
+        :param lead_id: only those that hang on this lead; the same for ``deal_id``, ``person_id`` and ``org_id``.
+        :param updated_since: as in :meth:`get_leads`.
+        :param sort: such as ``"add_time DESC"``; the API's times of notes are UTC without saying so.
+        """
+        query = {
+            "lead_id": None if lead_id is None else endpoints.path_id("lead_id", lead_id),
+            **_ids(deal_id=deal_id, person_id=person_id, org_id=org_id),
+            "updated_since": None if updated_since is None else moment_value("updated_since", updated_since),
+            "sort": sort,
+        }
+        yield from self._rows(endpoints.GET_NOTES, query, page_size)
+
     def add_note(self, content: str, **links: JSON) -> dict[str, Any]:
         """Write a note (``addNote``, 10 tokens).
 
