@@ -279,13 +279,25 @@ class LeadsApi(ABC):
         return self._list(endpoints.GET_USERS)
 
     def get_persons(
-        self, *, ids: Sequence[int | str] | None = None, page_size: int = LARGEST_PAGE
+        self,
+        *,
+        ids: Sequence[int | str] | None = None,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        page_size: int = LARGEST_PAGE,
     ) -> Iterator[dict[str, Any]]:
         """Yield persons, page after page (``getPersons``, 10 tokens a page).
 
         :param ids: only these, at most 100; those that are deleted or not visible are left out. Default: all.
+        :param sort_by: ``id``, ``add_time`` or ``update_time``; default: ``id``.
+        :param sort_direction: ``asc`` or ``desc``; default: ``asc``.
         """
-        yield from self._rows_of(endpoints.GET_PERSONS, ids, page_size)
+        query = {"sort_by": sort_by, "sort_direction": sort_direction}
+        yield from self._rows_of(endpoints.GET_PERSONS, ids, query, page_size)
+
+    def get_person(self, person_id: int | str) -> dict[str, Any]:
+        """Fetch one person (``getPerson``, 1 token)."""
+        return self._object(endpoints.GET_PERSON, person_id=person_id)
 
     def add_person(self, name: str, **fields: JSON) -> dict[str, Any]:
         """Create a person (``addPerson``, 5 tokens).
@@ -293,6 +305,10 @@ class LeadsApi(ABC):
         :param fields: as the API takes them, such as ``emails=[{"value": "a@example.com", "primary": True}]``.
         """
         return self._object(endpoints.ADD_PERSON, body={"name": title_value("name", name), **fields})
+
+    def delete_person(self, person_id: int | str) -> None:
+        """Mark a person as deleted (``deletePerson``, 3 tokens); Pipedrive forgets it after 30 days."""
+        self._object(endpoints.DELETE_PERSON, person_id=person_id)
 
     def search_persons(
         self, term: str, *, fields: str | Sequence[str] | None = None, exact_match: bool = False, page_size: int = 100
@@ -305,17 +321,33 @@ class LeadsApi(ABC):
         yield from self._rows(endpoints.SEARCH_PERSONS, query, page_size)
 
     def get_organizations(
-        self, *, ids: Sequence[int | str] | None = None, page_size: int = LARGEST_PAGE
+        self,
+        *,
+        ids: Sequence[int | str] | None = None,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        page_size: int = LARGEST_PAGE,
     ) -> Iterator[dict[str, Any]]:
         """Yield organizations, page after page (``getOrganizations``, 10 tokens a page).
 
         :param ids: as in :meth:`get_persons`.
+        :param sort_by: as in :meth:`get_persons`.
+        :param sort_direction: as in :meth:`get_persons`.
         """
-        yield from self._rows_of(endpoints.GET_ORGANIZATIONS, ids, page_size)
+        query = {"sort_by": sort_by, "sort_direction": sort_direction}
+        yield from self._rows_of(endpoints.GET_ORGANIZATIONS, ids, query, page_size)
+
+    def get_organization(self, organization_id: int | str) -> dict[str, Any]:
+        """Fetch one organization (``getOrganization``, 1 token)."""
+        return self._object(endpoints.GET_ORGANIZATION, organization_id=organization_id)
 
     def add_organization(self, name: str, **fields: JSON) -> dict[str, Any]:
         """Create an organization (``addOrganization``, 5 tokens)."""
         return self._object(endpoints.ADD_ORGANIZATION, body={"name": title_value("name", name), **fields})
+
+    def delete_organization(self, organization_id: int | str) -> None:
+        """Mark an organization as deleted (``deleteOrganization``, 3 tokens); Pipedrive forgets it after 30 days."""
+        self._object(endpoints.DELETE_ORGANIZATION, organization_id=organization_id)
 
     def search_organizations(
         self, term: str, *, fields: str | Sequence[str] | None = None, exact_match: bool = False, page_size: int = 100
@@ -435,14 +467,17 @@ class LeadsApi(ABC):
             in_doubt=True,
         )
 
-    def _rows_of(self, endpoint: Endpoint, ids: Sequence[int | str] | None, page_size: int) -> Iterator[dict[str, Any]]:
+    def _rows_of(
+        self, endpoint: Endpoint, ids: Sequence[int | str] | None, query: Mapping[str, object], page_size: int
+    ) -> Iterator[dict[str, Any]]:
         if ids is None:
-            yield from self._rows(endpoint, {}, page_size)
+            yield from self._rows(endpoint, query, page_size)
             return
         if len(ids) > MOST_IDS:
             raise PipedriveValidationError(f"ids: {len(ids)} are more than the {MOST_IDS} that one call takes.")
         if ids:  # an empty list would count as no filter
-            yield from self._rows(endpoint, {"ids": ",".join(str(id_value("ids", each)) for each in ids)}, page_size)
+            listed = ",".join(str(id_value("ids", each)) for each in ids)
+            yield from self._rows(endpoint, {**query, "ids": listed}, page_size)
 
     def _rows(self, endpoint: Endpoint, query: Mapping[str, object], page_size: int) -> Iterator[dict[str, Any]]:
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= LARGEST_PAGE:
