@@ -177,7 +177,7 @@ class LeadsApi(ABC):
         :return: the conversion's id, for :meth:`get_lead_conversion_status`.
         """
         body = _ids(stage_id=stage_id, pipeline_id=pipeline_id)
-        return str(self._object(endpoints.CONVERT_LEAD_TO_DEAL, body=body, lead_id=lead_id)["conversion_id"])
+        return self._begun(endpoints.CONVERT_LEAD_TO_DEAL.call(body=body, ids={"lead_id": lead_id}))
 
     def get_lead_conversion_status(self, lead_id: str, conversion_id: str) -> dict[str, Any]:
         """Ask how a conversion to a deal stands (``getLeadConversionStatus``, 1 token).
@@ -191,7 +191,7 @@ class LeadsApi(ABC):
 
         :return: the conversion's id, for :meth:`get_deal_conversion_status`.
         """
-        return str(self._object(endpoints.CONVERT_DEAL_TO_LEAD, deal_id=deal_id)["conversion_id"])
+        return self._begun(endpoints.CONVERT_DEAL_TO_LEAD.call(ids={"deal_id": deal_id}))
 
     def get_deal_conversion_status(self, deal_id: int | str, conversion_id: str) -> dict[str, Any]:
         """Ask how a conversion to a lead stands (``getDealConversionStatus``, 1 token).
@@ -450,6 +450,17 @@ class LeadsApi(ABC):
 
     def _object(self, endpoint: Endpoint, *, body: JSON = None, **ids: object) -> dict[str, Any]:
         return dict(self._data(endpoint.call(body=body, ids=ids), dict))
+
+    def _begun(self, call: Call) -> str:
+        conversion_id = self._data(call, dict).get("conversion_id")
+        if isinstance(conversion_id, str) and conversion_id:
+            return conversion_id
+        raise PipedriveServerError(
+            f"{call.method} {call.path}: Pipedrive's answer does not tell the conversion's id.",
+            method=call.method,
+            path=call.path,
+            in_doubt=True,
+        )
 
     def _list(self, endpoint: Endpoint, **ids: object) -> list[Any]:
         return list(self._data(endpoint.call(ids=ids), list))
