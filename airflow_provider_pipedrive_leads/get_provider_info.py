@@ -38,7 +38,10 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Pipedrive",
-                "python-modules": ["airflow_provider_pipedrive_leads.triggers.daily_budget"],
+                "python-modules": [
+                    "airflow_provider_pipedrive_leads.triggers.conversion",
+                    "airflow_provider_pipedrive_leads.triggers.daily_budget",
+                ],
             }
         ],
         "sensors": [

@@ -3,11 +3,17 @@
 What an operator does is imported when it does it: DAG files are parsed far more often than tasks run.
 """
 
+from airflow_provider_pipedrive_leads.operators.convert_lead import (
+    PipedriveConvertDealOperator,
+    PipedriveConvertLeadOperator,
+)
 from airflow_provider_pipedrive_leads.operators.create_lead import PipedriveCreateLeadOperator
 from airflow_provider_pipedrive_leads.operators.export_leads import PipedriveExportLeadsOperator
 from airflow_provider_pipedrive_leads.operators.update_lead import PipedriveUpdateLeadOperator
 
 __all__ = [
+    "PipedriveConvertDealOperator",
+    "PipedriveConvertLeadOperator",
     "PipedriveCreateLeadOperator",
     "PipedriveExportLeadsOperator",
     "PipedriveUpdateLeadOperator",

@@ -16,6 +16,7 @@ MODULES = (
     "airflow_provider_pipedrive_leads.operators.leads",
     "airflow_provider_pipedrive_leads.sensors.leads",
     "airflow_provider_pipedrive_leads.hooks.pipedrive_leads",
+    "airflow_provider_pipedrive_leads.triggers.conversion",
     "airflow_provider_pipedrive_leads.triggers.daily_budget",
     "airflow_provider_pipedrive_leads.assets.leads",
     "airflow_provider_pipedrive_leads.links.leads_file",
