@@ -17,7 +17,8 @@ class PipedriveRetryPolicy(RetryPolicy):
 
     * Too many calls: the scheduler waits as long as Pipedrive asks; no worker slot is held meanwhile.
     * A wrong token, an unknown lead, a bad value, a spent day: failed at once, retries left or not.
-    * A create whose outcome is unknown: failed at once, for a retry could make a second one.
+    * Something new whose outcome is unknown, where no operator could settle it: failed at once, for a retry could make
+      a second one. What operators of this provider create they look for first, so that they can be tried again.
     * Everything else: the task's own ``retries`` and ``retry_delay``.
 
     It is the default of every operator and sensor of this provider; ``retry_policy=None`` switches it off. It cannot

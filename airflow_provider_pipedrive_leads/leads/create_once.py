@@ -21,12 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.errors import (
-    PipedriveConnectionError,
-    PipedriveError,
-    PipedriveServerError,
-    PipedriveValidationError,
-)
+from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.values import moment_value
 
 if TYPE_CHECKING:
@@ -99,10 +94,12 @@ class Patience(msgspec.Struct, frozen=True):
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
-def key_of_task(dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
-    """Make the key of the lead that a task creates: the same for all tries of this run of it."""
-    text = "\n".join((dag_id, task_id, run_id, str(map_index)))
-    return OWN_KEYS + hashlib.sha256(text.encode()).hexdigest()[:24]
+def key_of_run(run: str) -> str:
+    """Make the key of the lead that a task creates.
+
+    :param run: names the run of the task, and its map index; the same for all tries.
+    """
+    return OWN_KEYS + hashlib.sha256(run.encode()).hexdigest()[:24]
 
 
 def noted_intent(memory: Memory, *, began: str | None = None) -> Intent | None:
@@ -110,7 +107,7 @@ def noted_intent(memory: Memory, *, began: str | None = None) -> Intent | None:
 
     :param began: when an earlier try may have begun whose note is lost; None if there was none.
     """
-    noted = memory.get(NOTE, default=None)
+    noted = memory.get(NOTE)
     if noted:
         return msgspec.convert(noted, Intent)
     return None if began is None else Intent(began, sent_at=began)
@@ -131,50 +128,68 @@ def create_once(
     :param memory: of this task, for all its tries.
     :param earlier: from :func:`noted_intent`.
     :return: the lead's id.
-    :raises PipedriveValidationError: an earlier try meant another contact, or nobody can tell whether the lead is there.
+    :raises PipedriveValidationError: an earlier try meant another contact, or nobody can tell whether the lead is
+        there.
     """
     contact = {name: body[name] for name in CONTACTS if name in body}
     if earlier is not None and earlier.contact and earlier.contact != contact:
         raise PipedriveValidationError(
-            f"person_id, organization_id: an earlier try of this task was to create its lead for {earlier.contact}, this"
-            f" one for {contact}. Nothing was sent; start a new run for other leads."
+            f"person_id, organization_id: an earlier try of this task was to create its lead for {earlier.contact},"
+            f" this one for {contact}. Nothing was sent; start a new run for other leads."
         )
     intent = Intent(earlier.since if earlier else patience.now().isoformat(), contact=contact)
-    lead: Lead | None = None
+    creation = _Creation(api, body, marker, memory, patience)
+    lead = None
     if earlier is not None and earlier.sent_at is not None:
-        wait = seconds_until_settled(earlier.sent_at, patience)
-        lead = find_after(api, body, marker, intent.since, wait, patience)
+        lead = creation.found(intent, seconds_until_settled(earlier.sent_at, patience))
     if lead is None:
-        lead = _send_until_sure(api, body, marker, memory, patience, intent)
-    memory.set(NOTE, msgspec.to_builtins(msgspec.structs.replace(intent, lead_id=lead["id"])))
+        lead = creation.sent(intent)
+    creation.note(msgspec.structs.replace(intent, lead_id=lead["id"]))
     _check_kept(lead, marker)
     return str(lead["id"])
 
 
-def _send_until_sure(
-    api: LeadsApi, body: Mapping[str, Any], marker: Marker, memory: Memory, patience: Patience, intent: Intent
-) -> Lead:
-    for sent in range(1, MOST_SENT + 1):
-        doubtful = msgspec.structs.replace(intent, sent_at=patience.now().isoformat())
-        memory.set(NOTE, msgspec.to_builtins(doubtful))
-        try:
-            return api.add_lead(**body)
-        except (PipedriveConnectionError, PipedriveServerError) as error:
-            if not error.in_doubt:
-                memory.set(NOTE, msgspec.to_builtins(intent))
-                raise
-            log.warning("%s Looking whether the lead is there.", error)
-            lead = find_after(api, body, marker, intent.since, patience.settle, patience)
-            if lead is not None:
-                return lead
-            memory.set(NOTE, msgspec.to_builtins(intent))
-            if sent == MOST_SENT:
-                error.in_doubt = False  # it was looked for: a later try does no harm
-                raise
-        except PipedriveError:
-            memory.set(NOTE, msgspec.to_builtins(intent))
-            raise
-    raise AssertionError("unreachable")
+class _Creation:
+    """One lead on its way, in one try of a task."""
+
+    def __init__(
+        self, api: LeadsApi, body: Mapping[str, Any], marker: Marker, memory: Memory, patience: Patience
+    ) -> None:
+        self._api = api
+        self._body = body
+        self._marker = marker
+        self._memory = memory
+        self._patience = patience
+
+    def note(self, intent: Intent) -> None:
+        """Leave word to later tries."""
+        self._memory.set(NOTE, msgspec.to_builtins(intent))
+
+    def found(self, intent: Intent, wait: float) -> Lead | None:
+        """Look for the lead now, and again some seconds later: only then its absence is believed."""
+        return find_after(lambda: find_created(self._api, self._body, self._marker, intent.since), wait, self._patience)
+
+    def sent(self, intent: Intent) -> Lead:
+        """Send the lead until it is surely there."""
+        for last in (False,) * (MOST_SENT - 1) + (True,):
+            self.note(msgspec.structs.replace(intent, sent_at=self._patience.now().isoformat()))
+            try:
+                return self._api.add_lead(**self._body)
+            except PipedriveError as error:
+                lead = self._settled(intent, error)
+                if lead is not None:
+                    return lead
+                self.note(intent)
+                if last or not error.in_doubt:
+                    error.in_doubt = False  # it was looked for: a later try does no harm
+                    raise
+        raise AssertionError("unreachable")
+
+    def _settled(self, intent: Intent, error: PipedriveError) -> Lead | None:
+        if not error.in_doubt:
+            return None
+        log.warning("%s Looking whether lead %s is there.", error, self._marker.value)
+        return self.found(intent, self._patience.settle)
 
 
 def seconds_until_settled(sent_at: str, patience: Patience) -> float:
@@ -187,20 +202,14 @@ def seconds_until_settled(sent_at: str, patience: Patience) -> float:
     return max(0.0, min(patience.settle, longest - passed))
 
 
-def find_after(
-    api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str, wait: float, patience: Patience
-) -> Lead | None:
-    """Look for a lead now, and again after a while if it is not there.
-
-    :param since: when its creation may first have been sent.
-    :param wait: seconds after which its absence is believed.
-    """
-    lead = find_created(api, body, marker, since)
-    if lead is None and wait > 0:
-        log.info("Lead with key %s is not there; looking again in %.0f s.", marker.value, wait)
+def find_after(look: Callable[[], Lead | None], wait: float, patience: Patience) -> Lead | None:
+    """Look for something now, and again after so many seconds if it is not there."""
+    found = look()
+    if found is None and wait > 0:
+        log.info("It is not there; looking again in %.0f s.", wait)
         patience.sleep(wait)
-        lead = find_created(api, body, marker, since)
-    return lead
+        found = look()
+    return found
 
 
 def find_created(api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str) -> Lead | None:

@@ -12,6 +12,7 @@ from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context, RetryPolicy
 
@@ -25,13 +26,22 @@ class PipedriveUpdateLeadOperator(BaseOperator):
     :param add_labels: labels to add, by name or id.
     :param remove_labels: labels to take off, by name or id. Labels are read, merged and written: a change that someone
         else makes in that moment is lost.
+    :param if_unchanged_since: change nothing, and fail, if the lead's ``update_time`` is later than this. It narrows
+        the race with someone who edits the lead, and cannot close it: an edit between the look and the write is lost.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: the lead's id.
     """
 
-    template_fields: Sequence[str] = ("lead_id", "fields", "add_labels", "remove_labels", "pipedrive_conn_id")
+    template_fields: Sequence[str] = (
+        "lead_id",
+        "fields",
+        "add_labels",
+        "remove_labels",
+        "if_unchanged_since",
+        "pipedrive_conn_id",
+    )
     template_fields_renderers = {"fields": "json"}  # noqa: RUF012
     ui_color = "#d9f2e3"
 
@@ -42,6 +52,7 @@ class PipedriveUpdateLeadOperator(BaseOperator):
         fields: Mapping[str, Any] | None = None,
         add_labels: Sequence[str] = (),
         remove_labels: Sequence[str] = (),
+        if_unchanged_since: datetime | str | None = None,
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
         on_daily_budget: str = "fail",
         retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
@@ -52,6 +63,7 @@ class PipedriveUpdateLeadOperator(BaseOperator):
         self.fields = fields
         self.add_labels = add_labels
         self.remove_labels = remove_labels
+        self.if_unchanged_since = if_unchanged_since
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
 
@@ -66,6 +78,7 @@ class PipedriveUpdateLeadOperator(BaseOperator):
                 fields=self.fields,
                 add_labels=self.add_labels,
                 remove_labels=self.remove_labels,
+                if_unchanged_since=self.if_unchanged_since,
             )
         self.log.info("Updated lead %s.", self.lead_id)
         return self.lead_id

@@ -112,15 +112,6 @@ def test_an_unknown_lead_is_not_tried_again(run_dag, sandbox, mapped, own, defau
 
 
 @pytest.mark.usefixtures("connection")
-def test_a_create_in_doubt_is_not_tried_again(run_dag, sandbox, client, person_id):
-    sandbox.control.fault("POST", "/v1/leads", "close_after")
-    with DAG("doubt", schedule=None, default_args=TWO_MORE_TRIES) as dag:
-        PipedriveCreateLeadOperator(task_id="create", title="Once", person_id=person_id)
-    assert run_dag(dag).tasks["create"] == "failed"
-    assert len(list(client.get_leads(person_id=person_id))) == 1
-
-
-@pytest.mark.usefixtures("connection")
 def test_without_retries_the_hook_alone_comes_through_a_burst(run_dag, sandbox, client, person_id):
     sandbox.control.fault("POST", "/v1/leads", "status", status=429)
     with DAG("burst", schedule=None) as dag:
