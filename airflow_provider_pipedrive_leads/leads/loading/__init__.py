@@ -1,0 +1,1 @@
+"""Loading leads: wanted rows compared with present leads, and only the differences written."""

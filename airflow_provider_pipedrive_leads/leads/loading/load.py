@@ -1,0 +1,241 @@
+"""A whole load: read what is wanted, wait for what an earlier try may have under way, plan, and write."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.leads.loading.applying import Applying, Writer
+from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
+from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
+from airflow_provider_pipedrive_leads.leads.loading.planning import Plan, check_budget
+from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_pipedrive_leads.api.errors import PipedriveError
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+    from airflow_provider_pipedrive_leads.files.rows import Row
+    from airflow_provider_pipedrive_leads.leads.create_once import Memory, Patience
+    from airflow_provider_pipedrive_leads.leads.loading.settings import Load
+
+log = logging.getLogger(__name__)
+
+NOTE = "pipedrive_load"
+SECONDS_BETWEEN_NOTES = 240.0
+LONGEST_SINCE_NOTE = 300.0
+"""The last write of a try began at most so many seconds after its last note."""
+LONGEST_CALL = 2
+"""Timeouts after which a call has surely ended on this side."""
+SECONDS_BETWEEN_REPORTS = 10.0
+PLANNED = {"created": "would create", "updated": "would update", "archived": "would archive"}
+
+
+class Loaded(msgspec.Struct):
+    """What a load did.
+
+    :param counts: rows by outcome.
+    :param rows: of the source.
+    :param cost: API tokens that writing was to cost.
+    :param results: files, or outcomes.
+    """
+
+    counts: dict[str, int]
+    rows: int
+    cost: int
+    results: list[Any]
+
+    def facts(self, load: Load) -> dict[str, Any]:
+        """The load's result as JSON."""
+        wording = PLANNED if load.dry_run else {name: name for name in PLANNED}
+        return {
+            "created": self.counts.get(wording["created"], 0),
+            "updated": self.counts.get(wording["updated"], 0),
+            "unchanged": self.counts.get("unchanged", 0),
+            **({"archived": self.counts.get(wording["archived"], 0)} if load.archive_missing else {}),
+            "conflicts": self.counts.get("conflict", 0),
+            "failed": self.counts.get("failed", 0),
+            "rows": self.rows,
+            **({"dry_run": True, "cost": self.cost} if load.dry_run else {}),
+            "results": msgspec.to_builtins(self.results),
+        }
+
+
+class Tries:
+    """What the tries of a run tell each other: when one was last writing.
+
+    :param memory: of this task, for all its tries; None where there is none.
+    """
+
+    def __init__(self, memory: Memory | None, patience: Patience) -> None:
+        self._memory = memory
+        self._patience = patience
+        self._began = patience.now()
+        self._noted: datetime | None = None
+
+    def wait_for_the_last(self) -> None:
+        """Wait until what an earlier try may have had under way has surely ended, on the server too."""
+        noted = self._memory.get(NOTE) if self._memory else None
+        if not noted:
+            return
+        seconds = seconds_to_wait(datetime.fromisoformat(noted), self._began, self._patience)
+        if seconds > 0:
+            log.info("An earlier try was writing; waiting %.0f s for what it may have under way.", seconds)
+            self._patience.sleep(seconds)
+
+    def writing(self) -> None:
+        """Note that this try is writing, now and then anew."""
+        now = self._patience.now()
+        if self._memory and (self._noted is None or now - self._noted >= timedelta(seconds=SECONDS_BETWEEN_NOTES)):
+            self._noted = now
+            self._memory.set(NOTE, now.isoformat())
+
+    def done(self) -> None:
+        """Note that nothing is under way any more."""
+        if self._memory and self._noted is not None:
+            self._memory.set(NOTE, "")
+
+
+def seconds_to_wait(noted: datetime, began: datetime, patience: Patience) -> float:
+    """How long a try has to wait before it plans.
+
+    :param noted: when an earlier try said last that it was writing.
+    :param began: when this try began.
+    """
+    now = patience.now()
+    longest = LONGEST_CALL * patience.timeout + patience.settle + LONGEST_SINCE_NOTE
+    if (now - noted).total_seconds() > longest:
+        return 0.0
+    return max(0.0, patience.settle - (now - began).total_seconds())
+
+
+def load_leads(
+    api: LeadsApi,
+    rows: Iterable[Row],
+    load: Load,
+    *,
+    results: Results,
+    memory: Memory | None,
+    patience: Patience,
+    reserve: int | None = 0,
+) -> Loaded:
+    """Bring the leads to what the rows want, with as few writes as it takes.
+
+    :param memory: of this task, for all its tries; None where there is none.
+    :param reserve: API tokens of the day that are to stay; None: write as far as the day's tokens go.
+    :return: counts by outcome, and where the outcomes are.
+    :raises PipedriveConfigError: columns, key or parameters cannot work; nothing was written.
+    :raises PipedriveDailyBudgetError: the day has too few API tokens left; nothing was written unless it says so.
+    :raises PipedriveValidationError: too many rows failed, or too many leads are missing.
+    :raises PipedriveServerError: likewise, and another try may go better.
+    """
+    tries = Tries(memory, patience)
+    catalogue = api.read_catalogue()
+    reader = RowReader(load, catalogue)
+    with Plan(load, reader, catalogue) as plan, results:
+        plan.want(rows)
+        tries.wait_for_the_last()
+        plan.join(api)
+        affordable = _announce(api, plan, None if load.dry_run else reserve)
+        log.info("%s", affordable)
+        for outcome in plan.decided():
+            results.add(outcome)
+        if load.dry_run:
+            _add_planned(plan, results)
+            return _loaded(plan, results)
+        if load.stop_at_first and results.counts["failed"]:
+            _give_all_up(plan, results)
+            results.flush()
+            raise _too_many_failed(load, plan, results, transient=False)
+        writer = Writer(api, Comparison(catalogue), patience, key=str(reader.key.key), names=reader.names)
+        applying = Applying(api, writer, patience, key_name=reader.key.name, stop_at_first=load.stop_at_first)
+        if plan.cost:
+            _write(applying, plan, results, tries)
+        if applying.fatal is not None:
+            raise applying.fatal
+        if not applying.in_doubt:
+            tries.done()
+        if results.counts["failed"] + results.counts["conflict"] > (0 if load.stop_at_first else load.max_failed):
+            raise _too_many_failed(load, plan, results, transient=applying.transient)
+        return _loaded(plan, results)
+
+
+def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> str:
+    left = api.usage.daily_tokens_left
+    words = check_budget(plan.cost, left, reserve) if reserve is not None else f"{left} are left of the company's day"
+    if plan.keyless and plan.archiving:
+        log.warning("Nothing is archived: the keys of some rows could not be read, so their leads would seem missing.")
+    return (
+        f"Of {plan.rows} rows, {plan.creates} are to be created, {plan.updates} to be updated, {plan.unchanged} are"
+        f" unchanged; {plan.archives} leads are to be archived. That costs about {plan.cost} API tokens; {words}."
+    )
+
+
+def _add_planned(plan: Plan, results: Results) -> None:
+    for action in plan.actions():
+        results.add(Outcome(action.row, action.key, PLANNED[action.outcome], action.lead_id))
+
+
+def _give_all_up(plan: Plan, results: Results) -> None:
+    for action in plan.actions():
+        results.add(Outcome(action.row, action.key, "not sent", action.lead_id, "row: another row failed."))
+
+
+def _write(applying: Applying, plan: Plan, results: Results, tries: Tries) -> None:
+    progress = _Progress(plan, results)
+
+    def tick() -> None:
+        results.tick()
+        tries.writing()
+        progress.report()
+
+    tries.writing()
+    applying.run(plan.actions(), report=results.add, tick=tick)
+    results.flush()
+
+
+class _Progress:
+    """Tells the log now and then how far the writing is."""
+
+    def __init__(self, plan: Plan, results: Results) -> None:
+        self._actions = plan.creates + plan.updates + plan.archives
+        self._decided = results.counts.total()
+        self._results = results
+        self._last = time.monotonic()
+
+    def report(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_REPORTS:
+            self._last = now
+            log.info("%d of %d written so far.", self._results.counts.total() - self._decided, self._actions)
+
+
+def _loaded(plan: Plan, results: Results) -> Loaded:
+    results.flush()
+    return Loaded(dict(results.counts), plan.rows, plan.cost, results.files or results.kept)
+
+
+def _too_many_failed(load: Load, plan: Plan, results: Results, *, transient: bool) -> PipedriveError:
+    """The error for a load that ended with failures; it names rows and fields, but no values."""
+    counts = results.counts
+    named = ", ".join(f"row {bad.row} ({_field(bad)})" for bad in results.bad)
+    where = (
+        f" See {results.files[0]}{' and those beside it' if len(results.files) > 1 else ''}." if results.files else ""
+    )
+    name = "on_row_error" if load.stop_at_first else "max_failed"
+    kind = PipedriveServerError if transient else PipedriveValidationError
+    return kind(
+        f"{name}: of {plan.rows} rows, {counts['failed']} failed and {counts['conflict']} are in conflict, among them"
+        f" {named}. {counts['created']} were created, {counts['updated']} updated, {counts['archived']} archived,"
+        f" {counts['unchanged']} were unchanged.{where}"
+    )
+
+
+def _field(outcome: Outcome) -> str:
+    return (outcome.error or outcome.outcome).split(":", maxsplit=1)[0]

@@ -1,0 +1,201 @@
+"""From the columns of a source to wire values: compiled once, applied to each row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.fields import near_names
+from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY, Fields, Pair, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_pipedrive_leads.api.fields import Catalogue
+    from airflow_provider_pipedrive_leads.leads.loading.settings import Load
+
+MOST_LISTED = 10
+
+
+class Wanted(msgspec.Struct, gc=False):
+    """What a row asks for.
+
+    :param key: the whole key; None if it could not be read.
+    :param body: wire values; None unsets.
+    :param problem: why the row cannot be loaded; None if it can.
+    """
+
+    key: str | None
+    body: dict[str, Any]
+    problem: str | None = None
+
+
+class RowReader:
+    """Reads rows. Columns are looked at when they first occur: rows of JSON need not all have the same.
+
+    :param load: which column fills which field.
+    :param catalogue: of the account.
+    :ivar key: the field that tells leads apart.
+    :ivar names: what each wire key filled so far is called.
+    :ivar halves: the other half of each wire key that has one.
+    :raises PipedriveConfigError: ``fields`` or ``key`` name what is no field.
+    """
+
+    def __init__(self, load: Load, catalogue: Catalogue) -> None:
+        self._fields = Fields(catalogue)
+        self.key = self._fields.find_key(load.key, load.key_prefix)
+        self.names: dict[str, str] = {}
+        self.halves: dict[str, str] = {}
+        self._filled_by: dict[str, str] = {}
+        self._pairs: dict[str, Pair] = {}
+        self._chosen = self._choose(load.fields)
+        self._only_chosen = bool(load.fields)
+        self._key_chosen = any(target is self.key for targets in self._chosen.values() for target in targets)
+        self._columns: dict[str, tuple[Target, ...]] = {}
+
+    def read(self, values: Mapping[str, Any]) -> Wanted:
+        """Read a row.
+
+        :raises PipedriveConfigError: it has a column that is no lead field.
+        """
+        wanted = Wanted(None, {})
+        columns = self._columns
+        for column, value in values.items():
+            targets = columns.get(column)
+            if targets is None:
+                self._learn(values)
+                targets = columns[column]
+            for target in targets:
+                self._fill(target, column, value, wanted)
+        for pair in self._pairs.values():
+            self._join(pair, wanted)
+        if wanted.key is None and wanted.problem is None:
+            wanted.problem = f"{self.key.name}: the row has no key."
+        if wanted.body.get("label_ids", "") is None:
+            wanted.body["label_ids"] = []
+        return wanted
+
+    def _fill(self, target: Target, column: str, value: Any, wanted: Wanted) -> None:
+        """Read one value; what is wrong with the first that is wrong is the row's problem."""
+        try:
+            wire = None if value is None else target.read(value)
+        except PipedriveValidationError as error:
+            wanted.problem = wanted.problem or _placed(str(error), target.name, column)
+            return
+        if wire is None and target.empty != "unset":
+            if target.empty == "refuse":
+                wanted.problem = wanted.problem or f"{target.name}: must not be empty."
+        elif target is self.key:
+            wanted.key = wire
+        elif target.key is not None:
+            wanted.body[target.key] = wire
+        else:
+            wanted.body.update(dict.fromkeys(target.keys) if wire is None else wire)
+
+    def check_columns(self) -> None:
+        """See that every column asked for occurred somewhere, once all rows are read.
+
+        :raises PipedriveConfigError: one did not.
+        """
+        if not self._columns:
+            return
+        for column, targets in self._chosen.items():
+            if column not in self._columns:
+                raise PipedriveConfigError(
+                    f"fields: the source has no column {column!r} for {targets[0].name!r}."
+                    f"{near_names(column, list(self._columns))}"
+                )
+        if not any(target is self.key for targets in self._columns.values() for target in targets):
+            raise PipedriveConfigError(
+                f"key: the source has no column {self.key.name!r}; name the column that holds the key in"
+                f" fields={{{self.key.name!r}: …}}.{near_names(self.key.name, list(self._columns))}"
+            )
+
+    def _choose(self, fields: Mapping[str, str]) -> dict[str, tuple[Target, ...]]:
+        chosen: dict[str, tuple[Target, ...]] = {}
+        for name, column in fields.items():
+            try:
+                target = self._find(name)
+            except PipedriveValidationError as problem:
+                raise PipedriveConfigError(str(problem)) from None
+            chosen[column] = (*chosen.get(column, ()), self._filling(target, name))
+        return chosen
+
+    def _find(self, name: str) -> Target:
+        if name == self.key.name:
+            return self.key
+        target = self._fields.find(name)
+        return self.key if self.key.key in target.keys else target
+
+    def _filling(self, target: Target, by: str) -> Target:
+        """Note that a target is filled.
+
+        :raises PipedriveConfigError: something else fills it already.
+        """
+        for key in target.keys:
+            if key in self._filled_by and not self._is_second_half(target, key):
+                raise PipedriveConfigError(f"fields: {self._filled_by[key]!r} and {by!r} both fill {target.name!r}.")
+            self._filled_by[key] = by
+            self.names[key] = target.name
+        if target.pair is not None:
+            pair = target.pair
+            self._pairs[pair.first] = pair
+            self.names.update(dict.fromkeys((pair.first, pair.second), pair.name))
+            self.halves.update({pair.first: pair.second, pair.second: pair.first})
+        return target
+
+    def _is_second_half(self, target: Target, key: str) -> bool:
+        """Whether a key is the second of a pair, which stands either in the first one's column or in its own."""
+        return target.pair is not None and key == target.pair.second and not key.startswith("value.")
+
+    def _learn(self, columns: Mapping[str, Any]) -> None:
+        """Decide what the columns fill that did not occur before.
+
+        :raises PipedriveConfigError: they are no fields, and no ``fields`` say that they do not matter.
+        """
+        unknown = []
+        for column in columns:
+            if column in self._columns:
+                continue
+            if self._only_chosen:
+                self._columns[column] = self._chosen.get(column, ()) or self._key_by_name(column)
+                continue
+            try:
+                target = self._find(column)
+            except PipedriveValidationError:
+                unknown.append(column)
+            else:
+                self._columns[column] = (self._filling(target, column),)
+        if unknown:
+            raise self._fields.unknown(unknown[:MOST_LISTED])
+
+    def _key_by_name(self, column: str) -> tuple[Target, ...]:
+        """The key stands in the column of its name where ``fields`` name no other."""
+        if self._key_chosen:
+            return ()
+        try:
+            return (self._filling(self.key, column),) if self._find(column) is self.key else ()
+        except PipedriveValidationError:
+            return ()
+
+    def _join(self, pair: Pair, wanted: Wanted) -> None:
+        """Put the halves of a pair together; one without the other is a problem."""
+        body = wanted.body
+        if pair.first not in body and pair.second not in body:
+            return
+        first, second = body.get(pair.first), body.get(pair.second)
+        if (first is None) != (second is None):
+            wanted.problem = wanted.problem or f"{pair.name}: {pair.words}; the row has only one of them."
+        if pair.first == AMOUNT:
+            body.pop(AMOUNT, None)
+            body.pop(CURRENCY, None)
+            body["value"] = None if first is None else {"amount": first, "currency": second}
+        elif first is None:
+            body.pop(pair.second, None)
+            body[pair.first] = None
+
+
+def _placed(problem: str, name: str, column: str) -> str:
+    return problem if column == name else f"{problem.rstrip('.')} (column {column!r})."
