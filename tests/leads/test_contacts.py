@@ -426,3 +426,32 @@ def test_a_list_that_does_not_show_the_own_contact_is_read_again(sandbox, laggin
     assert (found == earlier) is not warned
     assert ("may have a twin" in caplog.text) is warned
     lagging_list.close()
+
+
+class ShowingDeleted(PipedriveClient):
+    """A client of a server that goes on showing the person it deleted last, marked as such."""
+
+    deleted: dict = {}
+
+    def delete_person(self, person_id):
+        self.deleted = {**self.get_person(person_id), "is_deleted": True}
+        super().delete_person(person_id)
+
+    def get_person(self, person_id):
+        return self.deleted if self.deleted.get("id") == person_id else super().get_person(person_id)
+
+    def get_persons(self, **query):
+        yield from [self.deleted] if self.deleted else []
+        yield from super().get_persons(**query)
+
+
+@pytest.mark.parametrize("delay", [0, 1000 * DAY])
+def test_a_person_shown_as_deleted_is_not_taken(sandbox, yesterday, delay):
+    showing = ShowingDeleted(read_connection(password=sandbox.token, extra={"base_url": sandbox.url}))
+    sandbox.control.set_delay("search_index", delay)
+    gone = showing.add_person(f"Late {delay}")["id"]
+    sandbox.control.advance(0 if delay else DAY)
+    sandbox.control.set_delay("search_index", 1000 * DAY)
+    showing.delete_person(gone)
+    assert find_or_create_person(showing, {"name": f"Late {delay}"}, sleep=no_time) != gone
+    showing.close()
