@@ -226,7 +226,7 @@ class Conversion:
         self._timeout = timeout
         self._key = f"pipedrive_convert_{order.direction.source}_{order.source_id}"
         self._name = f"{order.direction.source} {order.source_id}"
-        noted = memory.get(self._key, default=None)
+        noted = memory.get(self._key)
         found = msgspec.convert(noted, Noted) if noted else None
         self.noted = found if found and found.account == order.account else None
 

@@ -67,7 +67,7 @@ def clear_and_run(run_dag):
                 ti.try_number += 1
                 ti.state = TaskInstanceState.SCHEDULED
                 session.commit()
-                _run_task(ti=ti, task=dag.get_task(ti.task_id))
+                _run_task(ti=ti, task=dag.get_task(ti.task_id), run_triggerer=True)
             session.expire_all()
             return _what_is_left(dag_run)
 
