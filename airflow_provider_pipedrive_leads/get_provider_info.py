@@ -47,7 +47,10 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {"integration-name": "Pipedrive", "python-modules": ["airflow_provider_pipedrive_leads.sensors.leads"]}
         ],
-        "extra-links": ["airflow_provider_pipedrive_leads.links.leads_file.LeadsFileLink"],
+        "extra-links": [
+            "airflow_provider_pipedrive_leads.links.leads_file.LeadsFileLink",
+            "airflow_provider_pipedrive_leads.links.lead.PipedriveLeadLink",
+        ],
         "asset-uris": [
             {
                 "schemes": ["pipedrive"],

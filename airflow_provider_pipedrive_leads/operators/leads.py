@@ -8,13 +8,21 @@ from airflow_provider_pipedrive_leads.operators.convert_lead import (
     PipedriveConvertLeadOperator,
 )
 from airflow_provider_pipedrive_leads.operators.create_lead import PipedriveCreateLeadOperator
+from airflow_provider_pipedrive_leads.operators.delete_lead import PipedriveDeleteLeadOperator
 from airflow_provider_pipedrive_leads.operators.export_leads import PipedriveExportLeadsOperator
+from airflow_provider_pipedrive_leads.operators.get_lead import PipedriveGetLeadOperator
+from airflow_provider_pipedrive_leads.operators.lead_labels import PipedriveEnsureLeadLabelsOperator
+from airflow_provider_pipedrive_leads.operators.search_leads import PipedriveSearchLeadsOperator
 from airflow_provider_pipedrive_leads.operators.update_lead import PipedriveUpdateLeadOperator
 
 __all__ = [
     "PipedriveConvertDealOperator",
     "PipedriveConvertLeadOperator",
     "PipedriveCreateLeadOperator",
+    "PipedriveDeleteLeadOperator",
+    "PipedriveEnsureLeadLabelsOperator",
     "PipedriveExportLeadsOperator",
+    "PipedriveGetLeadOperator",
+    "PipedriveSearchLeadsOperator",
     "PipedriveUpdateLeadOperator",
 ]

@@ -20,6 +20,7 @@ MODULES = (
     "airflow_provider_pipedrive_leads.triggers.daily_budget",
     "airflow_provider_pipedrive_leads.assets.leads",
     "airflow_provider_pipedrive_leads.links.leads_file",
+    "airflow_provider_pipedrive_leads.links.lead",
     "airflow_provider_pipedrive_leads.transfers.leads_to_sql",
 )
 LONGEST_MILLISECONDS = 30
@@ -76,7 +77,7 @@ ALLOWED = {
     "leads": {"api", "client", "leads", "files"},
     "sql": {"api", "files", "sql"},
     "assets": {"assets"},
-    "links": {"links"},
+    "links": {"assets", "links"},
     "hooks": {"api", "files", "leads", "login", "client", "assets", "hooks"},
     "operators": {"api", "leads", "files", "exceptions", "hooks", "links", "operators", "retry_policy", "triggers"},
     "transfers": {"api", "leads", "sql", "hooks", "operators", "retry_policy", "transfers"},
