@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
     from airflow_provider_pipedrive_leads.api.fields import Catalogue
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-    from airflow_provider_pipedrive_leads.files.rows import Row
+    from airflow_provider_pipedrive_leads.files.row import Row
     from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
 
