@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN, lay_out
+from airflow_provider_pipedrive_leads.sql.connecting import connect
 from airflow_provider_pipedrive_leads.sql.dialects import Portable, Table, dialect_of
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
 from airflow_provider_pipedrive_leads.sql.tables import Target, examine, read_ties, settle, target_of, type_of
@@ -41,7 +42,7 @@ def check(hook: DbApiHook, table: str, mode: str, columns: Sequence[Column] = ()
     :param key: field key of the column by which rows are told apart.
     :raises PipedriveConfigError: it cannot; says why and what to do.
     """
-    with closing(_connect(hook)) as session:
+    with closing(connect(hook)) as session:
         dialect = dialect_of(hook)
         target = target_of(table, mode, key, dialect)
         with session.transaction(dialect.light_begin):
@@ -53,7 +54,7 @@ def keys_in_table(hook: DbApiHook, table: str, *, key: str = "id") -> list[str]:
 
     :param key: field key of the column by which rows are told apart.
     """
-    with closing(_connect(hook)) as session:
+    with closing(connect(hook)) as session:
         dialect = dialect_of(hook)
         target = target_of(table, "merge", key, dialect)
         with session.transaction(dialect.light_begin):
@@ -84,7 +85,7 @@ def loading_table(
     :raises PipedriveConfigError: the table, the mode or the connection cannot work.
     :raises PipedriveValidationError: a value is not of its column's kind.
     """
-    with closing(_connect(hook)) as session:
+    with closing(connect(hook)) as session:
         dialect = dialect_of(hook)
         target = target_of(table, mode, key, dialect)
         if key not in [column.key for column in columns]:
@@ -98,35 +99,6 @@ def loading_table(
             load.finish()
         finally:
             load.close()
-
-
-def _connect(hook: DbApiHook) -> Session:
-    try:
-        import airflow.providers.common.sql  # noqa: F401
-    except ImportError:
-        raise PipedriveConfigError(
-            "Loading a table needs Airflow's common.sql provider: pip install 'airflow-provider-pipedrive-leads[sql]'."
-        ) from None
-    if not hasattr(hook, "get_conn") or not hasattr(hook, "placeholder"):
-        raise PipedriveConfigError(
-            f"conn_id: {type(hook).__name__} is no hook for an SQL database. Use a connection to a database."
-        )
-    try:
-        return dialect_of(hook).open(hook)
-    except Exception as problem:  # noqa: BLE001  # every driver has its own errors
-        # The driver's own traceback would show the connection's parameters.
-        raise PipedriveConfigError(
-            f"conn_id: the database cannot be reached: {type(problem).__name__}: {_without_password(problem, hook)}"
-        ) from None
-
-
-def _without_password(problem: Exception, hook: DbApiHook) -> str:
-    words = " ".join(str(problem).split())
-    with suppress(Exception):
-        password = hook.get_connection(hook.get_conn_id()).password
-        if password:
-            words = words.replace(password, "***")
-    return words
 
 
 class TableLoad:

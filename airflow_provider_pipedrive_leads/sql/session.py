@@ -62,15 +62,22 @@ class Session:
             with closing(self.connection.cursor()) as cursor:
                 yield cursor
 
-    @contextmanager
-    def transaction(self, begin: str | None = None) -> Iterator[None]:
-        """Commit what the block does, or undo it all.
+    def begin(self, begin: str | None = None) -> None:
+        """Open a transaction; unless it is committed, all is undone when the connection is closed.
 
         :param begin: another opening statement than the session's own.
         """
         opening = self._begin if begin is None else begin
         if opening:
             self.execute(opening)
+
+    @contextmanager
+    def transaction(self, begin: str | None = None) -> Iterator[None]:
+        """Commit what the block does, or undo it all.
+
+        :param begin: another opening statement than the session's own.
+        """
+        self.begin(begin)
         try:
             yield
         except BaseException:
