@@ -374,6 +374,7 @@ class PipedriveClient(LeadsApi):
             self._usage.rate_limited += rate_limited
             self._usage.tokens = self._day.spent
             self._usage.daily_tokens_left = self._day.left
+            self._usage.daily_tokens = self._day.size
             self._usage.first_reply_at = self._usage.first_reply_at or server_time(headers)
 
 

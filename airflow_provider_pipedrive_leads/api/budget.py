@@ -75,6 +75,7 @@ class Usage(msgspec.Struct):
     :param rate_limited: replies 429.
     :param tokens: API tokens that the calls cost.
     :param daily_tokens_left: what is left of the company's day by the last reply that said so, else None.
+    :param daily_tokens: tokens of the company's whole day, likewise.
     :param first_reply_at: the server's clock at the first reply, such as ``2026-01-31T09:30:00Z``; None if untold.
     """
 
@@ -83,4 +84,5 @@ class Usage(msgspec.Struct):
     rate_limited: int = 0
     tokens: int = 0
     daily_tokens_left: int | None = None
+    daily_tokens: int | None = None
     first_reply_at: str | None = None
