@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 32
+MOST_IN_A_ROW = 20
+"""Rows for which Pipedrive may fail one after the other before the load ends."""
 LONGEST_NAP = 1.0
 """Seconds after which the main thread looks what else is due."""
 FOR_ALL_ROWS = (PipedriveDailyBudgetError, PipedriveRateLimitError, PipedriveConfigError)
@@ -73,6 +75,7 @@ class Writer:
 
     :param key: the wire key that carries the leads' own keys.
     :param names: what each wire key is called in results.
+    :ivar key_is_kept: whether a new lead came back with its key.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Writer:
         self._api = api
         self._comparison = comparison
         self._patience = patience
+        self.key_is_kept = False
         self._key = key
         self._names = names
 
@@ -100,8 +104,11 @@ class Writer:
     def look(self, doubt: Doubt) -> Ended:
         """Look whether a creation in doubt was done; ends in a doubt again if its lead is not there."""
         action = doubt.action
+        body = action.bodies[0]
+        if self.key_is_kept:  # then a lead of the same title under another key is another lead
+            body = {**body, "title": ""}
         try:
-            lead = find_created(self._api, action.bodies[0], Marker(self._key, action.key), doubt.since)
+            lead = find_created(self._api, body, Marker(self._key, action.key), doubt.since)
         except PipedriveError as error:
             return self._failed(action, error)
         return Ended(action, None, None, doubt) if lead is None else self._created(action, lead)
@@ -171,7 +178,7 @@ class Applying:
     :param key_name: what the field that tells leads apart is called.
     :ivar transient: whether some row failed for a reason that may be gone by another try.
     :ivar fatal: the error that ended it, if one did.
-    :ivar in_doubt: whether it ended while a creation was in doubt.
+    :ivar in_doubt: whether it ended while the outcome of some write was unknown.
     """
 
     def __init__(
@@ -194,7 +201,7 @@ class Applying:
         self._stop_at_first = stop_at_first
         self._key_name = key_name
         self._stopped_by: str | None = None
-        self._key_is_kept = False
+        self._in_a_row = 0
         self._doubts: list[Doubt] = []
 
     def run(self, actions: Iterable[Action], *, report: Callable[[Outcome], None], tick: Callable[[], None]) -> None:
@@ -220,7 +227,7 @@ class Applying:
             self._take(threads)
 
     def _room(self, action: Action) -> int:
-        if action.lead_id is None and not self._key_is_kept:
+        if action.lead_id is None and not self._writer.key_is_kept:
             return 1
         return max(1, min(self._api.calls_ahead(), MOST_THREADS))
 
@@ -238,17 +245,28 @@ class Applying:
             self._doubts.append(ended.doubt)
         if ended.error is not None and _ends_all(ended.error):
             self._stop(ended.error)
+        self._count_transient(ended.error)
         if ended.outcome is None:
             return
         if ended.outcome.outcome == "failed":
-            self.transient = self.transient or isinstance(ended.error, TRANSIENT)
+            if ended.error is not None:
+                self.transient = self.transient or isinstance(ended.error, TRANSIENT)
+                self.in_doubt = self.in_doubt or ended.error.in_doubt
             if self._stop_at_first and self._stopped_by is None:
                 self._stopped_by = f"the load stopped at row {ended.outcome.row}"
         self._report(ended.outcome)
         if ended.kept:
-            self._key_is_kept = True
+            self._writer.key_is_kept = True
         elif ended.kept is False and self.fatal is None:
             self._stop(self._key_not_kept(ended.outcome))
+
+    def _count_transient(self, error: PipedriveError | None) -> None:
+        """A server that fails for one row after the other will fail for the rest: they are left to another try."""
+        self._in_a_row = self._in_a_row + 1 if isinstance(error, TRANSIENT) else 0
+        if self._in_a_row == MOST_IN_A_ROW:
+            self._stop(
+                PipedriveServerError(f"Pipedrive failed for {MOST_IN_A_ROW} rows in a row; the last time: {error}")
+            )
 
     def _stop(self, error: PipedriveError) -> None:
         self.fatal = self.fatal or error
@@ -272,8 +290,8 @@ class Applying:
                 self._each(threads, self._writer.write, [doubt.action for doubt in doubts])
         for doubt in self._doubts:
             self._report(self._unknown(doubt.action))
-        self.in_doubt = bool(self._doubts)
-        self.transient = self.transient or self.in_doubt
+        self.in_doubt = self.in_doubt or bool(self._doubts)
+        self.transient = self.transient or bool(self._doubts)
 
     def _look(self, threads: Threads, after: float) -> bool:
         """Look for the leads of creations in doubt, and tell whether some are not there."""

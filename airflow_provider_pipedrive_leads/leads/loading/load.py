@@ -81,7 +81,7 @@ class Tries:
 
     def wait_for_the_last(self) -> None:
         """Wait until what an earlier try may have had under way has surely ended, on the server too."""
-        noted = self._memory.get(NOTE) if self._memory else None
+        noted = None if self._memory is None else self._memory.get(NOTE)
         if not noted:
             return
         seconds = seconds_to_wait(datetime.fromisoformat(noted), self._began, self._patience)
@@ -92,13 +92,15 @@ class Tries:
     def writing(self) -> None:
         """Note that this try is writing, now and then anew."""
         now = self._patience.now()
-        if self._memory and (self._noted is None or now - self._noted >= timedelta(seconds=SECONDS_BETWEEN_NOTES)):
+        if self._memory is None:
+            return
+        if self._noted is None or now - self._noted >= timedelta(seconds=SECONDS_BETWEEN_NOTES):
             self._noted = now
             self._memory.set(NOTE, now.isoformat())
 
     def done(self) -> None:
         """Note that nothing is under way any more."""
-        if self._memory and self._noted is not None:
+        if self._memory is not None and self._noted is not None:
             self._memory.set(NOTE, "")
 
 
@@ -142,8 +144,7 @@ def load_leads(
         plan.want(rows)
         tries.wait_for_the_last()
         plan.join(api)
-        affordable = _announce(api, plan, None if load.dry_run else reserve)
-        log.info("%s", affordable)
+        _announce(api, plan, None if load.dry_run else reserve)
         for outcome in plan.decided():
             results.add(outcome)
         if load.dry_run:
@@ -166,15 +167,24 @@ def load_leads(
         return _loaded(plan, results)
 
 
-def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> str:
+def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
+    """Tell the log what is to be done, and see whether the day can pay it."""
     left = api.usage.daily_tokens_left
-    words = check_budget(plan.cost, left, reserve) if reserve is not None else f"{left} are left of the company's day"
+    log.info(
+        "Of %d rows, %d are to be created, %d to be updated, %d are unchanged; %d leads are to be archived. That costs"
+        " about %d API tokens; %s are left of the company's day.",
+        plan.rows,
+        plan.creates,
+        plan.updates,
+        plan.unchanged,
+        plan.archives,
+        plan.cost,
+        "it is not known how many" if left is None else left,
+    )
     if plan.keyless and plan.archiving:
         log.warning("Nothing is archived: the keys of some rows could not be read, so their leads would seem missing.")
-    return (
-        f"Of {plan.rows} rows, {plan.creates} are to be created, {plan.updates} to be updated, {plan.unchanged} are"
-        f" unchanged; {plan.archives} leads are to be archived. That costs about {plan.cost} API tokens; {words}."
-    )
+    if left is not None and reserve is not None:
+        check_budget(plan.cost, left, reserve)
 
 
 def _add_planned(plan: Plan, results: Results) -> None:
@@ -224,7 +234,7 @@ def _loaded(plan: Plan, results: Results) -> Loaded:
 def _too_many_failed(load: Load, plan: Plan, results: Results, *, transient: bool) -> PipedriveError:
     """The error for a load that ended with failures; it names rows and fields, but no values."""
     counts = results.counts
-    named = ", ".join(f"row {bad.row} ({_field(bad)})" for bad in results.bad)
+    named = ", ".join(map(_named, results.bad))
     where = (
         f" See {results.files[0]}{' and those beside it' if len(results.files) > 1 else ''}." if results.files else ""
     )
@@ -237,5 +247,6 @@ def _too_many_failed(load: Load, plan: Plan, results: Results, *, transient: boo
     )
 
 
-def _field(outcome: Outcome) -> str:
-    return (outcome.error or outcome.outcome).split(":", maxsplit=1)[0]
+def _named(bad: Outcome) -> str:
+    field = (bad.error or bad.outcome).split(":", maxsplit=1)[0]
+    return f"{f'lead {bad.lead_id}' if bad.row is None else f'row {bad.row}'} ({field})"

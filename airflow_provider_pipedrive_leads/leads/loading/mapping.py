@@ -11,12 +11,16 @@ from airflow_provider_pipedrive_leads.api.fields import near_names
 from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY, Fields, Pair, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from airflow_provider_pipedrive_leads.api.endpoints import JSON
     from airflow_provider_pipedrive_leads.api.fields import Catalogue
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
 
+Slot = tuple[str, str | None, Target]
+"""A column, the wire key that takes its value where it is as simple as that, and what it fills."""
 MOST_LISTED = 10
+MOST_REMEMBERED = 1_000
 
 
 class Wanted(msgspec.Struct, gc=False):
@@ -54,6 +58,7 @@ class RowReader:
         self._only_chosen = bool(load.fields)
         self._key_chosen = any(target is self.key for targets in self._chosen.values() for target in targets)
         self._columns: dict[str, tuple[Target, ...]] = {}
+        self._slots: dict[tuple[str, ...], list[Slot]] = {}
 
     def read(self, values: Mapping[str, Any]) -> Wanted:
         """Read a row.
@@ -61,14 +66,18 @@ class RowReader:
         :raises PipedriveConfigError: it has a column that is no lead field.
         """
         wanted = Wanted(None, {})
-        columns = self._columns
-        for column, value in values.items():
-            targets = columns.get(column)
-            if targets is None:
-                self._learn(values)
-                targets = columns[column]
-            for target in targets:
-                self._fill(target, column, value, wanted)
+        body = wanted.body
+        for column, key, target in self._slots_for(values):
+            value = values[column]
+            try:
+                wire = None if value is None else target.read(value)
+            except PipedriveValidationError as error:
+                wanted.problem = wanted.problem or _placed(str(error), target.name, column)
+                continue
+            if wire is None or key is None:
+                self._place(target, wire, wanted)
+            else:
+                body[key] = wire
         for pair in self._pairs.values():
             self._join(pair, wanted)
         if wanted.key is None and wanted.problem is None:
@@ -77,13 +86,23 @@ class RowReader:
             wanted.body["label_ids"] = []
         return wanted
 
-    def _fill(self, target: Target, column: str, value: Any, wanted: Wanted) -> None:
-        """Read one value; what is wrong with the first that is wrong is the row's problem."""
-        try:
-            wire = None if value is None else target.read(value)
-        except PipedriveValidationError as error:
-            wanted.problem = wanted.problem or _placed(str(error), target.name, column)
-            return
+    def _slots_for(self, values: Mapping[str, Any]) -> list[Slot]:
+        """Which columns of a row fill what: decided once for all rows that have the same columns."""
+        columns = tuple(values)
+        slots = self._slots.get(columns)
+        if slots is None:
+            self._learn(columns)
+            if len(self._slots) >= MOST_REMEMBERED:
+                self._slots.clear()
+            slots = self._slots[columns] = [
+                (column, None if target is self.key else target.key, target)
+                for column in columns
+                for target in self._columns[column]
+            ]
+        return slots
+
+    def _place(self, target: Target, wire: JSON, wanted: Wanted) -> None:
+        """Take a value that is empty, the key, or the values of two keys."""
         if wire is None and target.empty != "unset":
             if target.empty == "refuse":
                 wanted.problem = wanted.problem or f"{target.name}: must not be empty."
@@ -150,7 +169,7 @@ class RowReader:
         """Whether a key is the second of a pair, which stands either in the first one's column or in its own."""
         return target.pair is not None and key == target.pair.second and not key.startswith("value.")
 
-    def _learn(self, columns: Mapping[str, Any]) -> None:
+    def _learn(self, columns: Sequence[str]) -> None:
         """Decide what the columns fill that did not occur before.
 
         :raises PipedriveConfigError: they are no fields, and no ``fields`` say that they do not matter.

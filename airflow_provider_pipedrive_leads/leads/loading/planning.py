@@ -83,6 +83,7 @@ class Plan:
     :ivar archives: leads to archive, since no row names them.
     :ivar unchanged: rows whose lead has what they want.
     :ivar keyless: whether some row's key is not known.
+    :ivar archiving: whether leads that no row names are to be archived.
     """
 
     def __init__(self, load: Load, reader: RowReader, catalogue: Catalogue) -> None:
@@ -98,7 +99,7 @@ class Plan:
         self._carrying = 0
         self.archiving = load.archive_missing
         self._stack = ExitStack()
-        self._rows, self._matches, self._missing = (self._stack.enter_context(Spool()) for _ in range(3))
+        self._rows, self._matches, self._updates, self._missing = (self._stack.enter_context(Spool()) for _ in range(4))
 
     def __enter__(self) -> Plan:
         return self
@@ -190,21 +191,20 @@ class Plan:
             return
         if state != NEW:
             self._states[index] = TWO_LEADS
-            self._matches.append((index, lead.id, []))
+            self._matches.append((index, lead.id, None))
             return
-        _, body = self._rows[index]
+        key, body = self._rows[index]
         body.pop(AT_CREATION_ONLY, None)
         differing = self._comparison.differing(body, lead)
-        bodies: list[dict[str, JSON]] = []
-        if differing and lead.is_archived and not self._load.restore:
-            state = ARCHIVED
-        elif differing:
-            state = UPDATE
-            bodies = _bodies({key: body[key] for key in self._with_halves(differing, body)}, body, lead.is_archived)
+        if not differing:
+            self._states[index] = UNCHANGED
+        elif lead.is_archived and not self._load.restore:
+            self._states[index] = ARCHIVED
         else:
-            state = UNCHANGED
-        self._states[index] = state
-        self._matches.append((index, lead.id, bodies))
+            self._states[index] = UPDATE
+            changes = {name: body[name] for name in self._with_halves(differing, body)}
+            self._updates.append((index, lead.id, key, _bodies(changes, body, lead.is_archived)))
+        self._matches.append((index, lead.id, key))
 
     def _with_halves(self, differing: Sequence[str], body: dict[str, JSON]) -> Iterable[str]:
         """Keys to send: of a pair always both."""
@@ -219,11 +219,11 @@ class Plan:
         for action in self._creations():
             self.creates += 1
             self.cost += ADD_LEAD.cost + UPDATE_LEAD.cost * (len(action.bodies) - 1)
-        for index, _, bodies in self._matches:
+        for index, _, _, bodies in self._updates:
             if self._states[index] == UPDATE:
                 self.updates += 1
                 self.cost += UPDATE_LEAD.cost * len(bodies)
-            self.unchanged += self._states[index] == UNCHANGED
+        self.unchanged = self._states.count(UNCHANGED)
         if self._load.archive_missing and not self.keyless:
             self._check_missing()
             self.archives = len(self._missing)
@@ -250,12 +250,12 @@ class Plan:
     def decided(self) -> Iterator[Outcome]:
         """What became of the rows for which nothing is to be written."""
         leads = defaultdict(list)
-        for index, lead_id, _ in self._matches:
+        for index, lead_id, key in self._matches:
             state = self._states[index]
-            if state in (UNCHANGED, ARCHIVED):
-                yield self._decided(
-                    index, "unchanged" if state == UNCHANGED else "conflict", CONFLICTS.get(state), lead_id
-                )
+            if state == UNCHANGED:
+                yield Outcome(self._numbers[index], key, "unchanged", lead_id)
+            elif state == ARCHIVED:
+                yield Outcome(self._numbers[index], key, "conflict", lead_id, CONFLICTS[ARCHIVED])
             elif state == TWO_LEADS:
                 leads[index].append(lead_id)
         for index, state in enumerate(self._states):
@@ -267,14 +267,14 @@ class Plan:
                 words = CONFLICTS[state].format(key=self._reader.key.name, leads=", ".join(leads[index]))
                 yield self._decided(index, "conflict", words)
 
-    def _decided(self, index: int, outcome: str, error: str | None, lead_id: str | None = None) -> Outcome:
-        return Outcome(self._numbers[index], self._rows[index][0], outcome, lead_id, error)
+    def _decided(self, index: int, outcome: str, error: str) -> Outcome:
+        return Outcome(self._numbers[index], self._rows[index][0], outcome, None, error)
 
     def actions(self) -> Iterator[Action]:
         """What is to be written: updates, then creations, then archiving."""
-        for index, lead_id, bodies in self._matches:
+        for index, lead_id, key, bodies in self._updates:
             if self._states[index] == UPDATE:
-                yield Action(self._numbers[index], self._rows[index][0], lead_id, bodies)
+                yield Action(self._numbers[index], key, lead_id, bodies)
         yield from self._creations()
         if self.archives:
             for lead_id, key in self._missing:
@@ -301,19 +301,14 @@ def _bodies(differing: dict[str, JSON], wanted: dict[str, JSON], is_archived: bo
     return [{"is_archived": False}, *([rest] if rest else [])]
 
 
-def check_budget(cost: int, left: int | None, reserve: int) -> str:
+def check_budget(cost: int, left: int, reserve: int) -> None:
     """See whether the day has enough API tokens left for a plan.
 
-    :param left: None if the server does not tell.
     :param reserve: tokens that are to stay.
-    :return: what is left, in words.
     :raises PipedriveDailyBudgetError: it has not.
     """
-    if left is None:
-        return "how many are left of the company's day is not known"
     if cost > left - reserve:
         kept = f", of which {reserve} are kept in reserve" if reserve else ""
         raise PipedriveDailyBudgetError(
             f"Nothing was written: the load costs {cost} API tokens, and {left} are left of the company's day{kept}."
         )
-    return f"{left} are left of the company's day"
