@@ -195,15 +195,14 @@ class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a task notes of its conversion, for its own later tries.
 
     :param account: as in :class:`Order`.
-    :param since: when the conversion was first started, ISO 8601 in UTC.
-    :param started_at: when it was last started; time-outs count from here.
+    :param started_at: when it was last started, ISO 8601 in UTC; time-outs count from here. Before a start it is looked
+        for what an earlier one made, so what is found later was made since.
     :param starts: how often it was started.
     :param conversion_id: Pipedrive's id of the conversion; None where no answer came.
     :param target_id: what was made, once it is.
     """
 
     account: str
-    since: str
     started_at: str
     starts: int
     conversion_id: str | None = None
@@ -294,8 +293,9 @@ class Conversion:
         return target_id
 
     def _start(self) -> None:
-        before, now = self.noted, self._patience.now().isoformat()
-        intent = Noted(self._order.account, before.since if before else now, now, before.starts + 1 if before else 1)
+        before = self.noted
+        starts = 1 if before is None else before.starts + 1
+        intent = Noted(self._order.account, self._patience.now().isoformat(), starts)
         self._note(intent)
         try:
             conversion_id = self._order.direction.start(self._api, self._order.source_id, **self._order.options)
@@ -328,8 +328,8 @@ class Conversion:
         source, target = self._order.direction.source, self._order.direction.target
         if not is_there:
             raise PipedriveNotFoundError(
-                f"{source}_id: {self._name} is gone, and there is no {target} that was made of it since {noted.since}:"
-                f" it was deleted, or it was converted and the {target} deleted, or the token may not see them."
+                f"{source}_id: {self._name} is gone, and no {target} was made of it since {noted.started_at}: it"
+                f" was deleted, or it was converted and the {target} deleted, or the token may not see them."
             )
         if noted.starts >= MOST_STARTS:
             self._note(msgspec.structs.replace(noted, starts=0))
@@ -358,7 +358,7 @@ class Conversion:
         )
 
     def _find(self) -> TargetId | None:
-        since = datetime.fromisoformat(self._started().since) - CLOCKS_APART
+        since = datetime.fromisoformat(self._started().started_at) - CLOCKS_APART
         return self._order.direction.find(self._api, self._order.source_id, since)
 
     def _started(self) -> Noted:

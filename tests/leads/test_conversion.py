@@ -68,6 +68,10 @@ class Scene:
         self.sandbox.control.advance(seconds)
         self._jumped += timedelta(seconds=seconds)
 
+    def differ(self, seconds):
+        """Put the worker's clock ahead of the server's."""
+        self._jumped += timedelta(seconds=seconds)
+
     def sleep(self, seconds):
         self.slept.append(seconds)
         self.pass_time(seconds)
@@ -202,6 +206,37 @@ def test_a_killed_start_is_settled_by_the_next_try(scene, fresh, source, arrived
     killed = scene.attempt(source, source_id, direction=msgspec.structs.replace(DIRECTIONS[source], start=die))
     with pytest.raises(KeyboardInterrupt):
         killed.begin()
+    made = scene.convert(source, source_id)
+    assert scene.made_of(source, source_id) == [made]
+    assert scene.starts() == 1
+
+
+@BOTH
+def test_a_conversion_between_look_and_start_is_found(scene, fresh, source):
+    source_id = fresh(source)
+    scene.sandbox.control.fault("POST", start_path(source, source_id), "close_after")
+    scene.sandbox.control.set_delay("conversion", SETTLE + 10)
+    looks = []
+
+    def find(api, source_id, since):
+        looks.append(DIRECTIONS[source].find(api, source_id, since))
+        if len(looks) == 2:
+            scene.pass_time(20)
+        return looks[-1]
+
+    conversion = scene.attempt(source, source_id, direction=msgspec.structs.replace(DIRECTIONS[source], find=find))
+    conversion.begin()
+    made = conversion.wait(30)
+    assert scene.made_of(source, source_id) == [made]
+    assert looks[:2] == [None, None]
+
+
+@BOTH
+@pytest.mark.parametrize("ahead", [-240, 240])
+def test_clocks_may_differ_by_some_minutes(scene, fresh, source, ahead):
+    source_id = fresh(source)
+    scene.differ(ahead)
+    scene.sandbox.control.fault("POST", start_path(source, source_id), "close_after")
     made = scene.convert(source, source_id)
     assert scene.made_of(source, source_id) == [made]
     assert scene.starts() == 1
