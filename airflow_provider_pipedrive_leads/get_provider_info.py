@@ -33,7 +33,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": "Pipedrive",
                 "target-integration-name": "SQL",
                 "python-module": "airflow_provider_pipedrive_leads.transfers.leads_to_sql",
-            }
+            },
+            {
+                "source-integration-name": "SQL",
+                "target-integration-name": "Pipedrive",
+                "python-module": "airflow_provider_pipedrive_leads.transfers.sql_to_leads",
+            },
         ],
         "triggers": [
             {

@@ -12,6 +12,7 @@ from airflow_provider_pipedrive_leads.operators.delete_lead import PipedriveDele
 from airflow_provider_pipedrive_leads.operators.export_leads import PipedriveExportLeadsOperator
 from airflow_provider_pipedrive_leads.operators.get_lead import PipedriveGetLeadOperator
 from airflow_provider_pipedrive_leads.operators.lead_labels import PipedriveEnsureLeadLabelsOperator
+from airflow_provider_pipedrive_leads.operators.load_leads import PipedriveLoadLeadsOperator
 from airflow_provider_pipedrive_leads.operators.search_leads import PipedriveSearchLeadsOperator
 from airflow_provider_pipedrive_leads.operators.update_lead import PipedriveUpdateLeadOperator
 
@@ -23,6 +24,7 @@ __all__ = [
     "PipedriveEnsureLeadLabelsOperator",
     "PipedriveExportLeadsOperator",
     "PipedriveGetLeadOperator",
+    "PipedriveLoadLeadsOperator",
     "PipedriveSearchLeadsOperator",
     "PipedriveUpdateLeadOperator",
 ]

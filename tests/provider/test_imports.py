@@ -22,6 +22,7 @@ MODULES = (
     "airflow_provider_pipedrive_leads.links.leads_file",
     "airflow_provider_pipedrive_leads.links.lead",
     "airflow_provider_pipedrive_leads.transfers.leads_to_sql",
+    "airflow_provider_pipedrive_leads.transfers.sql_to_leads",
 )
 LONGEST_MILLISECONDS = 30
 MEASURE = """
