@@ -1,0 +1,125 @@
+"""The example of a load that a person approves first, run for real and answered as Airflow's API answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from example_dags.example_pipedrive_approved_load import dag
+from tests.leads.loading import keyed, writes
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "crm-"
+SECONDS_TO_ASK = 60
+WHO = {"id": "1", "name": "Robin"}
+
+
+@pytest.fixture
+def path(sandbox, client, tmp_path):
+    """A file with a new lead, one that differs, one that is there already, and one without a contact."""
+    for lead in keyed(sandbox, PREFIX).values():
+        client.delete_lead(lead["id"])
+    person = client.add_person("Robin Example")["id"]
+    for key in ("old", "same"):
+        client.add_lead(key.title(), person_id=person, origin_id=PREFIX + key)
+    rows = [("new", "New", person), ("old", "Renamed", person), ("same", "Same", person), ("bad", "No contact", "")]
+    found = tmp_path / "scores.csv"
+    with found.open("w", newline="") as file:
+        csv.writer(file).writerows([("origin_id", "title", "person_id"), *rows])
+    sandbox.control.reset_counters()
+    return found
+
+
+@pytest.fixture
+def answered(run_dag, connection, no_waiting, path):
+    """Give a function that runs the DAG, answers its question, and tells what was asked and what came of it."""
+
+    def run(answer):
+        asked = []
+        person = threading.Thread(target=lambda: asked.append(answer_question(answer)), daemon=True)
+        person.start()
+        ran = run_dag(dag, run_conf={"path": str(path)})
+        person.join()
+        return asked[0], ran
+
+    return run
+
+
+def answer_question(answer):
+    """Answer the one question that is open, as Airflow's API does, and give its subject and body."""
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import TriggerEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    deadline = time.monotonic() + SECONDS_TO_ASK
+    while time.monotonic() < deadline:
+        with create_session() as session:
+            question = session.scalars(select(HITLDetail).where(HITLDetail.responded_at.is_(None))).first()
+            if question is not None and question.task_instance.state == "awaiting_input":
+                question.responded_by, question.responded_at = WHO, datetime.now(UTC)
+                question.chosen_options = [answer]
+                event = TriggerEvent(question.as_resume_event_payload())
+                handle_event_submit(event, task_instance=question.task_instance, session=session)
+                return question.subject, question.body
+        time.sleep(0.1)
+    raise AssertionError("nothing was asked")
+
+
+def test_what_is_approved_is_loaded_and_the_question_tells_what_it_is(answered, sandbox, path):
+    (subject, body), ran = answered("Approve")
+    assert subject == f"Load {path} into Pipedrive?"
+    assert "Of 4 rows, 1 become new leads and 1 change a lead; 1\nare there already." in body
+    assert "0 are in conflict and 1 cannot be loaded" in body
+    plan = ran.returned["dry_run"]
+    assert plan["cost"] > 0
+    assert f"costs {plan['cost']} API tokens" in body
+    assert plan["results"][0] in body
+    assert ran.tasks == {"dry_run": "success", "approve": "success", "load": "success"}
+    facts = ran.returned["load"]
+    assert [facts[name] for name in ("created", "updated", "unchanged", "failed")] == [1, 1, 1, 1]
+    assert {key: lead["title"] for key, lead in keyed(sandbox, PREFIX).items()} == {
+        "crm-new": "New",
+        "crm-old": "Renamed",
+        "crm-same": "Same",
+    }
+    assert [method for method, _ in writes(sandbox)] == ["PATCH", "POST"]
+
+
+def test_what_is_rejected_is_not_loaded(answered, sandbox):
+    _, ran = answered("Reject")
+    assert ran.state == "success"
+    assert ran.tasks == {"dry_run": "success", "approve": "success", "load": "skipped"}
+    assert writes(sandbox) == []
+    assert {key: lead["title"] for key, lead in keyed(sandbox, PREFIX).items()} == {
+        "crm-old": "Old",
+        "crm-same": "Same",
+    }
+
+
+PARSE = """
+import json, sys
+reached = []
+sys.addaudithook(lambda event, arguments: event in ("socket.connect", "socket.getaddrinfo") and reached.append(event))
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1], bundle_name="dags-folder")
+print(json.dumps([sorted(bag.dags), bag.import_errors, reached]))
+"""
+
+
+def test_the_examples_are_parsed_without_network():
+    parsed = subprocess.run(
+        [sys.executable, "-c", PARSE, str(ROOT / "example_dags")], check=True, capture_output=True, text=True
+    )
+    dags, errors, reached = json.loads(parsed.stdout.splitlines()[-1])
+    assert {"example_pipedrive_approved_load", "example_pipedrive_leads"} <= set(dags)
+    assert (errors, reached) == ({}, [])
