@@ -340,6 +340,11 @@ def test_a_csv_row_that_cannot_be_read_says_why_and_the_rest_goes_on(written):
     ]
 
 
+def test_a_nul_byte_alone_is_a_problem_of_its_row(written):
+    found = told(read(written(".csv", b"a\n1\n\0\n2\n")))
+    assert found == [(2, {"a": "1"}), (3, "column 'a' holds a NUL byte"), (4, {"a": "2"})]
+
+
 OPEN = "a quote that is opened here is not closed before the end of the file"
 LONG = f"a cell is longer than {csv.field_size_limit()} characters"
 
@@ -570,7 +575,7 @@ def store():
         "s3", endpoint_url=url, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1"
     )
     s3.create_bucket(Bucket="lake")
-    yield lambda path: UPath(f"s3://{path}", endpoint_url=url, key="any", secret="any")
+    yield lambda path, **how: UPath(f"s3://{path}", endpoint_url=url, key="any", secret="any", **how)
     running.stop()
 
 
@@ -580,10 +585,17 @@ def test_rows_come_from_an_object_store_too(store, suffix):
         place = store(f"lake/{rows_per_file}/leads{suffix}")
         with writing_table(place, [Column("a", "text", "a")], rows_per_file=rows_per_file) as file:
             file.write([[f"text {number} " + "x" * (number % 99) for number in range(count)]])
-        place.fs.ls(place.parent.path)  # remembers the size
         assert len(values_of(read(place))) == count
     assert "there is no file s3://lake/none" in refused(store(f"lake/none{suffix}"))
     assert "there is no file s3://nowhere/x" in refused(store(f"nowhere/x{suffix}"))
+
+
+def test_a_file_that_another_process_made_longer_is_read_to_its_end(store):
+    place = store("lake/grown/leads.jsonl")
+    place.write_bytes(b'{"a":1}\n')
+    place.fs.ls(place.parent.path)  # remembers the size
+    store("lake/grown/leads.jsonl", skip_instance_cache=True).write_bytes(b'{"a":1}\n{"a":2}\n')
+    assert told(read(place)) == [(1, {"a": 1}), (2, {"a": 2})]
 
 
 # Lists in memory
