@@ -217,6 +217,31 @@ def test_of_twins_made_side_by_side_the_younger_goes(sandbox, client, other, pat
     assert (label["name"], ids) == (name.upper(), {name: label["id"]})
 
 
+@pytest.mark.parametrize(("kind", "options"), [("close_after", {}), ("status", {"status": 404})])
+def test_taking_a_twin_back_copes_with_a_lost_answer_and_with_its_being_gone(
+    sandbox, client, other, patience, monkeypatch, kind, options
+):
+    add = client.add_lead_label
+
+    def late(*arguments):
+        other.add_lead_label(f"Back {kind}", "gray")
+        return add(*arguments)
+
+    monkeypatch.setattr(client, "add_lead_label", late)
+    sandbox.control.fault("DELETE", f"{LABELS}/*", kind, **options)
+    ids = ensure(client, [f"Back {kind}"], patience)
+    assert ids == {f"Back {kind}": present(sandbox, client, f"Back {kind}")[0]["id"]}
+
+
+def test_names_compare_without_blanks_and_case_whatever_the_server_keeps():
+    labels = [
+        {"id": "1", "name": " Hot ", "add_time": "2026-01-02"},
+        {"id": "2", "name": "hOT"},
+        {"id": "3", "name": "H"},
+    ]
+    assert [label["id"] for label in named(labels, "HOT")] == ["2", "1"]
+
+
 def test_a_younger_twin_of_another_task_is_left_to_that_task(sandbox, client, other, patience, monkeypatch):
     add = client.add_lead_label
 
