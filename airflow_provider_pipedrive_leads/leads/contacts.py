@@ -82,6 +82,7 @@ def find_or_create_person(
     person: Mapping[str, object],
     *,
     since: datetime | None = None,
+    unsettled: float = 0.0,
     settle: float = SETTLE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
@@ -94,6 +95,8 @@ def find_or_create_person(
     :param person: ``name`` (needed to create), ``email``, ``phone``.
     :param since: when an earlier try of the same work began, if there was one: persons added from then on are looked
         through as well. Default: those of the last 15 minutes.
+    :param unsettled: seconds for which a create of such a try may still be under way on the server: who is not there is
+        looked for that long before a create is sent; default 0.
     :param settle: seconds for which a create that broke off is looked for before it is repeated; default 30.
     :param sleep: waits so many seconds; default: really.
     :raises PipedriveValidationError: before anything is sent: a key that is not understood, nothing to look up by, an
@@ -119,7 +122,7 @@ def find_or_create_person(
         leads=lambda number: api.get_leads(person_id=number, page_size=1),
         delete=api.delete_person,
     )
-    found = _find(register)
+    found = _find(register, unsettled, sleep)
     if found is None and "name" not in wanted:
         raise PipedriveValidationError(f"person: nobody has this {by}, and a name is needed to create a person.")
     return _create(register, settle, sleep) if found is None else found
@@ -130,6 +133,7 @@ def find_or_create_organization(
     organization: Mapping[str, object],
     *,
     since: datetime | None = None,
+    unsettled: float = 0.0,
     settle: float = SETTLE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
@@ -142,6 +146,7 @@ def find_or_create_organization(
     :param organization: ``name`` (needed to create), ``domain`` such as ``acme.example``; a new organization gets it as
         its website.
     :param since: as in :func:`find_or_create_person`.
+    :param unsettled: as in :func:`find_or_create_person`.
     :param settle: as in :func:`find_or_create_person`.
     :param sleep: as in :func:`find_or_create_person`.
     :raises PipedriveValidationError: as in :func:`find_or_create_person`, and for a domain with a scheme, a path, an @
@@ -170,7 +175,7 @@ def find_or_create_organization(
         leads=lambda number: api.get_leads(organization_id=number, page_size=1),
         delete=api.delete_organization,
     )
-    found = _find(register)
+    found = _find(register, unsettled, sleep)
     return _create(register, settle, sleep) if found is None else found
 
 
@@ -186,7 +191,13 @@ def elected(candidates: Iterable[int]) -> int:
     return min(candidates)
 
 
-def _find(register: _Register) -> int | None:
+def _find(register: _Register, unsettled: float, sleep: Callable[[float], None]) -> int | None:
+    """The contact that is there already or appears within so many seconds."""
+    found = _present(register)
+    return _await(register, unsettled, sleep) if found is None and unsettled > 0 else found
+
+
+def _present(register: _Register) -> int | None:
     """The contact that is there already, by search and by what search cannot know yet."""
     young = []
     for number in sorted({int(hit["id"]) for hit in register.search() if register.matches(hit)}):

@@ -58,12 +58,14 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a task noted of its lead, for its own later tries.
 
     :param since: when the first try began, ISO 8601 in UTC.
+    :param tried_at: when the latest try went about the lead's contact.
     :param sent_at: when the lead was last sent and its fate is unknown; None where nothing is in doubt.
     :param contact: whom the lead was to hang on, by field.
     :param lead_id: the lead, once it is there.
     """
 
     since: str
+    tried_at: str | None = None
     sent_at: str | None = None
     contact: dict[str, int] = {}
     lead_id: str | None = None

@@ -20,6 +20,7 @@ from airflow_provider_pipedrive_leads.leads.create_once import (
     Marker,
     create_once,
     noted_intent,
+    seconds_until_settled,
 )
 
 if TYPE_CHECKING:
@@ -110,15 +111,20 @@ def _marker(api: LeadsApi, new: NewLead) -> Marker:
 def _contacts(
     api: LeadsApi, new: NewLead, memory: Memory, patience: Patience, earlier: Intent | None
 ) -> dict[str, int]:
-    """Find or create whom a lead hangs on; the note of when that began leads a later try to what this one created."""
+    """Find or create whom a lead hangs on; the note of when that began leads a later try to what this one created.
+
+    A later try may come before the server has finished what this one sent, so it looks until that has surely ended.
+    """
     if not new.person and not new.organization:
         return {}
     if earlier is not None and earlier.contact:
         return {name: earlier.contact[name] for name in CONTACTS if name in earlier.contact}
-    if earlier is None:
-        memory.set(NOTE, msgspec.to_builtins(Intent(patience.now().isoformat())))
-    since = None if earlier is None else datetime.fromisoformat(earlier.since)
-    how: dict[str, Any] = {"since": since, "settle": patience.settle, "sleep": patience.sleep}
+    now = patience.now().isoformat()
+    memory.set(NOTE, msgspec.to_builtins(msgspec.structs.replace(earlier or Intent(now), tried_at=now)))
+    how: dict[str, Any] = {"settle": patience.settle, "sleep": patience.sleep}
+    if earlier is not None:
+        how["since"] = datetime.fromisoformat(earlier.since)
+        how["unsettled"] = seconds_until_settled(earlier.tried_at or earlier.since, patience)
     found = {}
     if new.organization:
         found["organization_id"] = find_or_create_organization(api, new.organization, **how)

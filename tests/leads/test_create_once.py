@@ -89,6 +89,20 @@ def test_a_create_that_stays_undone_fails_so_that_a_later_try_may_send_it(sandbo
     assert len(named(sandbox, "Later")) == 1
 
 
+@pytest.mark.parametrize("kind", ["person", "organization"])
+def test_a_contact_that_is_finished_after_the_next_try_looked_is_not_made_again(sandbox, client, patience, kind):
+    """The first try dies while it waits for its contact; the server finishes that in the wait of the next."""
+    title, memory = f"Late {kind}", Memory()
+    lead = new_lead(title, **{kind: {"name": title}})
+    sandbox.control.fault("POST", f"/api/v2/{kind}s", "close_and_finish", after=SETTLE / 2)
+    with pytest.raises(Killed):
+        create_lead(client, lead, memory, patience_without_end(patience))
+    create_lead(client, lead, memory, patience)
+    assert len(named(sandbox, title)) == 1
+    listed = client.get_persons() if kind == "person" else client.get_organizations()
+    assert [row["name"] for row in listed].count(title) == 1
+
+
 class CutClient(PipedriveClient):
     """Dies before or after it sends what creates a lead, or while it looks."""
 
@@ -161,6 +175,15 @@ def test_a_lost_note_is_made_up_for_by_the_time_of_the_run(sandbox, client, pers
     assert create_lead(client, new_lead("Forgotten", person_id=person_id), Memory(), patience, began=began) == lead_id
 
 
+def test_a_lost_note_is_not_forgotten_by_a_try_that_dies_at_the_contact(sandbox, client, patience):
+    began, memory = patience.now().isoformat(), Memory()
+    lead = new_lead("Twice forgotten", person={"name": "Robin Twice"})
+    lead_id = create_lead(client, lead, Memory(), patience)
+    with pytest.raises(Killed):
+        create_lead(DyingClient(client), lead, memory, patience, began=began)
+    assert create_lead(client, lead, memory, patience, began=began) == lead_id
+
+
 def test_the_same_key_on_another_contact_is_no_success(sandbox, client, person_id, patience):
     other = client.add_organization("Elsewhere")["id"]
     began = patience.now().isoformat()
@@ -187,6 +210,9 @@ class DyingClient:
         self._client = client
 
     def add_lead(self, **body):
+        raise Killed
+
+    def search_persons(self, term, **options):
         raise Killed
 
     def __getattr__(self, name):
