@@ -46,6 +46,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_pipedrive_leads.triggers.conversion",
                     "airflow_provider_pipedrive_leads.triggers.daily_budget",
+                    "airflow_provider_pipedrive_leads.triggers.leads",
                 ],
             }
         ],

@@ -1,36 +1,51 @@
-"""Sensors: wait for a lead."""
+"""Sensors: wait for leads."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.sdk import Context, RetryPolicy
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, Terms
+
+POLL_INTERVAL = 300.0
+DAILY_SHARE = 0.1
+CONVERSION_POLL_INTERVAL = 30.0
 
 
 class PipedriveLeadSensor(BaseSensorOperator):
-    """Wait until a lead has the expected values.
+    """Wait until a lead has the expected values, or is gone.
 
-    Each poke costs 2 API tokens. A lead that does not exist is an error, not a reason to wait.
+    Each poke costs 2 API tokens. Deferred, all sensors of an account share one poll. A lead that does not exist is an
+    error, not a reason to wait.
 
     :param lead_id: the lead.
     :param expected: values by API name, custom-field key or custom-field name; options and labels by name, None for
-        unset. Empty: wait for nothing but the lead's existence.
+        unset. Or ``deleted``: gone, and not archived nor converted; or ``converted``: turned into a deal.
+    :param deferrable: whether to wait without a worker; default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two polls while deferred, at least 10. A change is noticed one poll later.
+    :param daily_share: the part of the company's day of API tokens that polling may take while deferred; the slower of
+        the two wins. Where Pipedrive does not tell how large the day is, 30,000 tokens are assumed.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: the lead's id.
     """
 
-    template_fields: Sequence[str] = ("lead_id", "expected", "pipedrive_conn_id")
+    template_fields: Sequence[str] = ("lead_id", "expected", "poll_interval", "daily_share", "pipedrive_conn_id")
     template_fields_renderers = {"expected": "json"}  # noqa: RUF012
     ui_color = "#d9f2e3"
 
@@ -38,7 +53,10 @@ class PipedriveLeadSensor(BaseSensorOperator):
         self,
         *,
         lead_id: str,
-        expected: Mapping[str, Any] | None = None,
+        expected: Mapping[str, Any] | str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = POLL_INTERVAL,
+        daily_share: float | str = DAILY_SHARE,
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
         on_daily_budget: str = "fail",
         retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
@@ -47,14 +65,25 @@ class PipedriveLeadSensor(BaseSensorOperator):
         super().__init__(retry_policy=retry_policy, **kwargs)
         self.lead_id = lead_id
         self.expected = expected
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.daily_share = daily_share
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
         self._hook: PipedriveLeadsHook | None = None
 
     def execute(self, context: Context) -> Any:
-        """Poke until the lead is as expected."""
+        """Look at the lead until it is as expected, here or in a trigger."""
         with daily_budget(self):
-            return super().execute(context)
+            if not self.deferrable:
+                return super().execute(context)
+            with _never_failing(self):
+                return self._look_and_leave()
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None, deadline: str) -> str:  # noqa: ARG002
+        """Go on with what the trigger found."""
+        with _never_failing(self):
+            return _lead_ids(event)[0]
 
     def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the day's budget is back."""
@@ -62,13 +91,308 @@ class PipedriveLeadSensor(BaseSensorOperator):
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
-        """Fetch the lead and compare."""
-        from airflow_provider_pipedrive_leads.api.fields import differing
+        """Look at the lead and compare."""
+        from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead
 
-        if self._hook is None:
-            self._hook = PipedriveLeadsHook(self.pipedrive_conn_id)
-        wanted = self._hook.wire_fields(self.expected or {})
-        missing = differing(wanted, self._hook.get_lead(self.lead_id))
+        _terms(self)
+        self._hook = self._hook or PipedriveLeadsHook(self.pipedrive_conn_id)
+        missing, wait = look_at_lead(self._hook, self.lead_id, self.expected)
         if missing:
-            self.log.info("Lead %s is not yet as expected: %s.", self.lead_id, ", ".join(missing))
-        return PokeReturnValue(is_done=not missing, xcom_value=self.lead_id)
+            self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
+        return PokeReturnValue(is_done=not missing, xcom_value=wait.lead_id)
+
+    def _look_and_leave(self) -> str:
+        import msgspec
+
+        from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead
+        from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadTrigger
+
+        terms = msgspec.to_builtins(_terms(self))
+        missing, wait = look_at_lead(PipedriveLeadsHook(self.pipedrive_conn_id), self.lead_id, self.expected)
+        if missing:
+            self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
+            known = msgspec.to_builtins(wait)
+            trigger = PipedriveLeadTrigger(**known, **terms, pipedrive_conn_id=self.pipedrive_conn_id)
+            _leave(self, trigger, _deadline(self))
+        return wait.lead_id
+
+
+class PipedriveLeadsSensor(BaseSensorOperator):
+    """Wait until enough active leads match.
+
+    Each poke costs 20 API tokens for every 500 leads that the filters leave: give ``updated_since`` in large accounts.
+    Deferred, all sensors of an account share one poll, of what changed since the last. A lead that begins to match
+    a saved filter without being changed itself, because a person or the calendar changed, is noticed by pokes only.
+
+    :param min_count: how many leads have to match, 1 to 1,000.
+    :param owner_id: only leads of this user.
+    :param person_id: only leads of this person.
+    :param organization_id: only leads of this organization.
+    :param filter_id: only leads of this saved filter; Pipedrive lets it win over the three ids.
+    :param updated_since: only leads with this ``update_time`` or a later one; without a zone it counts as UTC.
+    :param expected: only leads with these values, named as in :class:`PipedriveLeadSensor`; default: any.
+    :param deferrable: whether to wait without a worker; default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two polls while deferred, at least 10.
+    :param daily_share: as in :class:`PipedriveLeadSensor`.
+    :param pipedrive_conn_id: the Airflow connection.
+    :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
+    :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
+    :param poke_interval: seconds between two pokes, where it is not deferred.
+    :return: the ids of the matching leads, at most 1,000.
+    """
+
+    template_fields: Sequence[str] = (
+        "min_count",
+        "owner_id",
+        "person_id",
+        "organization_id",
+        "filter_id",
+        "updated_since",
+        "expected",
+        "poll_interval",
+        "daily_share",
+        "pipedrive_conn_id",
+    )
+    template_fields_renderers = {"expected": "json"}  # noqa: RUF012
+    ui_color = "#d9f2e3"
+
+    def __init__(
+        self,
+        *,
+        min_count: int | str = 1,
+        owner_id: int | str | None = None,
+        person_id: int | str | None = None,
+        organization_id: int | str | None = None,
+        filter_id: int | str | None = None,
+        updated_since: datetime | str | None = None,
+        expected: Mapping[str, Any] | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = POLL_INTERVAL,
+        daily_share: float | str = DAILY_SHARE,
+        pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        on_daily_budget: str = "fail",
+        retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
+        poke_interval: timedelta | float = POLL_INTERVAL,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy, poke_interval=poke_interval, **kwargs)
+        self.min_count = min_count
+        self.owner_id = owner_id
+        self.person_id = person_id
+        self.organization_id = organization_id
+        self.filter_id = filter_id
+        self.updated_since = updated_since
+        self.expected = expected
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.daily_share = daily_share
+        self.pipedrive_conn_id = pipedrive_conn_id
+        self.on_daily_budget = on_daily_budget
+
+    def execute(self, context: Context) -> Any:
+        """Look for leads until enough match, here or in a trigger."""
+        with daily_budget(self):
+            if not self.deferrable:
+                return super().execute(context)
+            with _never_failing(self):
+                return self._look_and_leave(_deadline(self))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None, deadline: str) -> list[str]:  # noqa: ARG002
+        """Look once more: leads that the trigger saw match may be gone."""
+        with _never_failing(self):
+            _lead_ids(event)
+        with daily_budget(self), _never_failing(self):
+            return self._look_and_leave(deadline)
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+        """Look for leads and count."""
+        _terms(self)
+        found = self._look()
+        return PokeReturnValue(is_done=len(found.matching) >= found.min_count, xcom_value=list(found.matching))
+
+    def _look(self) -> ManyLeads:
+        from airflow_provider_pipedrive_leads.leads.first_look import look_for_leads
+
+        found = look_for_leads(
+            PipedriveLeadsHook(self.pipedrive_conn_id),
+            self.min_count,
+            {
+                "owner_id": self.owner_id,
+                "person_id": self.person_id,
+                "organization_id": self.organization_id,
+                "filter_id": self.filter_id,
+            },
+            updated_since=self.updated_since,
+            expected=self.expected,
+        )
+        self.log.info("%d leads match; %d are waited for.", len(found.matching), found.min_count)
+        return found
+
+    def _look_and_leave(self, deadline: str) -> list[str]:
+        import msgspec
+
+        from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadsTrigger
+
+        terms = msgspec.to_builtins(_terms(self))
+        found = self._look()
+        if len(found.matching) < found.min_count:
+            known = msgspec.to_builtins(found)
+            trigger = PipedriveLeadsTrigger(**known, **terms, pipedrive_conn_id=self.pipedrive_conn_id)
+            _leave(self, trigger, deadline)
+        return list(found.matching)
+
+
+class PipedriveLeadConversionSensor(BaseSensorOperator):
+    """Wait until a lead has become a deal; a conversion that failed or was rejected is an error.
+
+    Each look costs 1 API token. Where Pipedrive no longer knows the conversion, the deal is looked for.
+
+    :param lead_id: the lead.
+    :param conversion_id: the conversion, as ``hook.convert_lead_to_deal`` gives it.
+    :param deferrable: whether to wait without a worker; default: ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two looks while deferred, at least 10.
+    :param pipedrive_conn_id: the Airflow connection.
+    :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
+    :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
+    :return: the deal's id.
+    """
+
+    template_fields: Sequence[str] = ("lead_id", "conversion_id", "poll_interval", "pipedrive_conn_id")
+    ui_color = "#d9f2e3"
+
+    def __init__(
+        self,
+        *,
+        lead_id: str,
+        conversion_id: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | str = CONVERSION_POLL_INTERVAL,
+        pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
+        on_daily_budget: str = "fail",
+        retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)
+        self.lead_id = lead_id
+        self.conversion_id = conversion_id
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.pipedrive_conn_id = pipedrive_conn_id
+        self.on_daily_budget = on_daily_budget
+
+    def execute(self, context: Context) -> Any:
+        """Ask how the conversion stands until it has ended, here or in a trigger."""
+        with daily_budget(self):
+            if not self.deferrable:
+                return super().execute(context)
+            with _never_failing(self):
+                return self._ask_and_leave()
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None, deadline: str) -> int:  # noqa: ARG002
+        """Go on with what the trigger found."""
+        from airflow_provider_pipedrive_leads.leads.conversion import read_verdict
+        from airflow_provider_pipedrive_leads.leads.first_look import deal_made
+
+        with daily_budget(self), _never_failing(self):
+            check_event(event)
+            hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+            deal_id = deal_made(hook, self.lead_id, self.conversion_id, read_verdict(event or {}))
+            if deal_id is None:
+                self._leave_until(deadline)
+            return deal_id
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+        """Ask how the conversion stands."""
+        deal_id = self._deal_id()
+        return PokeReturnValue(is_done=deal_id is not None, xcom_value=deal_id)
+
+    def _deal_id(self) -> int | None:
+        from airflow_provider_pipedrive_leads.leads.conversion import DIRECTIONS, ask
+        from airflow_provider_pipedrive_leads.leads.first_look import deal_made
+        from airflow_provider_pipedrive_leads.leads.polling import poll_interval_value
+
+        poll_interval_value(self.poll_interval)
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        verdict = ask(hook, DIRECTIONS["lead"], self.lead_id, self.conversion_id)
+        return deal_made(hook, self.lead_id, self.conversion_id, verdict)
+
+    def _ask_and_leave(self) -> int:
+        deal_id = self._deal_id()
+        if deal_id is None:
+            self._leave_until(_deadline(self))
+        return deal_id
+
+    def _leave_until(self, deadline: str) -> NoReturn:
+        from airflow_provider_pipedrive_leads.leads.polling import poll_interval_value
+        from airflow_provider_pipedrive_leads.triggers.conversion import PipedriveConversionTrigger
+
+        trigger = PipedriveConversionTrigger(
+            source="lead",
+            source_id=self.lead_id,
+            conversion_id=self.conversion_id,
+            deadline=(datetime.fromisoformat(deadline) + BEYOND_DEADLINE).isoformat(),
+            poll_interval=poll_interval_value(self.poll_interval),
+            pipedrive_conn_id=self.pipedrive_conn_id,
+        )
+        _leave(self, trigger, deadline)
+
+
+BEYOND_DEADLINE = timedelta(days=1)
+"""A sensor's time-out is Airflow's to raise, not the trigger's."""
+
+
+def _terms(sensor: PipedriveLeadSensor | PipedriveLeadsSensor) -> Terms:
+    from airflow_provider_pipedrive_leads.leads.polling import daily_share_value, poll_interval_value
+    from airflow_provider_pipedrive_leads.leads.waiting import Terms
+
+    return Terms(
+        poll_interval=poll_interval_value(sensor.poll_interval),
+        daily_share=daily_share_value(sensor.daily_share),
+        on_daily_budget=sensor.on_daily_budget,
+    )
+
+
+def _lead_ids(event: Mapping[str, Any] | None) -> list[str]:
+    check_event(event)
+    found = (event or {}).get("lead_ids")
+    if not isinstance(found, list) or not found:
+        raise PipedriveError("The trigger woke the task with an event that names no lead.")
+    return found
+
+
+def _deadline(sensor: BaseSensorOperator) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=sensor.timeout)).isoformat()
+
+
+def _leave(sensor: BaseSensorOperator, trigger: BaseTrigger, deadline: str) -> NoReturn:
+    """Wait in the triggerer, until the time-out that counts from the first look on."""
+    left = datetime.fromisoformat(deadline) - datetime.now(UTC)
+    sensor.defer(
+        trigger=trigger,
+        method_name="execute_complete",
+        kwargs={"deadline": deadline},
+        timeout=max(left, timedelta(0)),
+    )
+
+
+@contextmanager
+def _never_failing(sensor: BaseSensorOperator) -> Iterator[None]:
+    """Do with errors what ``never_fail`` asks for, as Airflow does where it pokes."""
+    try:
+        yield
+    except PipedriveError as error:
+        if not sensor.never_fail:
+            raise
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        raise AirflowSkipException("Skipping due to never_fail is set to True.") from error

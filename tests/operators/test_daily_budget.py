@@ -58,7 +58,9 @@ def test_waiting_leaves_the_worker_and_starts_anew(run_dag, sandbox, client, per
         export = PipedriveExportLeadsOperator(
             task_id="export", path=f"{tmp_path}/leads.jsonl", person_id=person_id, on_daily_budget="wait"
         )
-        sensor = PipedriveLeadSensor(task_id="wait", lead_id=lead["id"], on_daily_budget="wait", poke_interval=1)
+        sensor = PipedriveLeadSensor(
+            task_id="wait", lead_id=lead["id"], expected={"title": "Before"}, on_daily_budget="wait", poke_interval=1
+        )
         create >> export >> sensor
     ran = run_dag(dag)
     assert ran.tasks == dict.fromkeys(("create", "export", "wait"), "success")
@@ -70,7 +72,9 @@ def test_a_sensor_waits_as_well(run_dag, sandbox, client, person_id, next_day):
     lead = client.add_lead("Sensed", person_id=person_id)
     sandbox.control.set_budget(0)
     with DAG("sensing", schedule=None) as dag:
-        PipedriveLeadSensor(task_id="wait", lead_id=lead["id"], on_daily_budget="wait", poke_interval=1)
+        PipedriveLeadSensor(
+            task_id="wait", lead_id=lead["id"], expected={"title": "Sensed"}, on_daily_budget="wait", poke_interval=1
+        )
     ran = run_dag(dag)
     assert (ran.tasks, ran.returned) == ({"wait": "success"}, {"wait": lead["id"]})
     assert len(next_day) == 1

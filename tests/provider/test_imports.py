@@ -18,6 +18,7 @@ MODULES = (
     "airflow_provider_pipedrive_leads.hooks.pipedrive_leads",
     "airflow_provider_pipedrive_leads.triggers.conversion",
     "airflow_provider_pipedrive_leads.triggers.daily_budget",
+    "airflow_provider_pipedrive_leads.triggers.leads",
     "airflow_provider_pipedrive_leads.assets.leads",
     "airflow_provider_pipedrive_leads.links.leads_file",
     "airflow_provider_pipedrive_leads.links.lead",
@@ -84,7 +85,7 @@ ALLOWED = {
     "transfers": {"api", "leads", "sql", "hooks", "operators", "retry_policy", "transfers"},
     "triggers": {"api", "leads", "hooks", "triggers"},
     "retry_policy": {"api"},
-    "sensors": {"api", "leads", "hooks", "operators", "retry_policy", "sensors"},
+    "sensors": {"api", "leads", "hooks", "operators", "retry_policy", "sensors", "triggers"},
     "sandbox": {"sandbox"},
 }
 AIRFLOW_FACES = ("assets", "hooks", "links", "operators", "retry_policy", "sensors", "transfers", "triggers")

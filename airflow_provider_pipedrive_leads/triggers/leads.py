@@ -1,0 +1,144 @@
+"""Waiting for leads without a worker: all triggers of one process share one feed for each account."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from airflow_provider_pipedrive_leads.leads.waiting import Terms, Wait
+
+FIRST_WAIT = 10.0
+"""Seconds: a trigger that fires while the worker is still leaving the task loses its event in Airflow 3.3."""
+POLL_INTERVAL = 300.0
+DAILY_SHARE = 0.1
+
+
+class PipedriveLeadTrigger(BaseTrigger):
+    """Fires when a lead is as expected, or gone.
+
+    :param lead_id: the lead.
+    :param expected: values by API name or custom-field key, as the API gives them; or ``deleted`` or ``converted``.
+    :param since: ISO time by Pipedrive's clock at which the lead was last looked at; it outlives restarts.
+    :param changed: the ``update_time`` that the lead had then; None if it was not there.
+    :param poll_interval: seconds between two polls.
+    :param daily_share: the part of the company's day of API tokens that polling may take; the slower of the two wins.
+    :param on_daily_budget: on a spent day ``fail``, or ``wait`` for the next one.
+    :param pipedrive_conn_id: the Airflow connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        lead_id: str,
+        expected: Mapping[str, Any] | str,
+        since: str,
+        changed: str | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        daily_share: float = DAILY_SHARE,
+        on_daily_budget: str = "fail",
+        pipedrive_conn_id: str = "pipedrive_default",
+    ) -> None:
+        super().__init__()
+        self.wait = {"lead_id": lead_id, "expected": expected, "since": since, "changed": changed}
+        self.terms = {"poll_interval": poll_interval, "daily_share": daily_share, "on_daily_budget": on_daily_budget}
+        self.pipedrive_conn_id = pipedrive_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what rebuilds this trigger; it holds no secret."""
+        path = f"{type(self).__module__}.{type(self).__name__}"
+        return path, {**self.wait, **self.terms, "pipedrive_conn_id": self.pipedrive_conn_id}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: ``{"status": "success", "lead_ids": [id]}``, or ``"error"``, ``error`` and ``message``."""
+        import msgspec
+
+        from airflow_provider_pipedrive_leads.leads.waiting import OneLead, Terms
+
+        wait, terms = msgspec.convert(self.wait, OneLead), msgspec.convert(self.terms, Terms)
+        yield await _event(self.pipedrive_conn_id, wait, terms)
+
+
+class PipedriveLeadsTrigger(BaseTrigger):
+    """Fires when enough leads match.
+
+    Leads that are deleted meanwhile go on counting: whoever is woken looks once more.
+
+    :param min_count: how many have to match.
+    :param since: ISO time by Pipedrive's clock at which leads were last looked for; it outlives restarts.
+    :param matching: ids of those that matched then.
+    :param owner_id: only leads of this user; the same for ``person_id`` and ``organization_id``.
+    :param filter_id: only leads of this saved filter; it wins over the three ids.
+    :param updated_since: only leads with this ``update_time`` or a later one, whole seconds.
+    :param expected: values by API name or custom-field key, as the API gives them.
+    :param poll_interval: seconds between two polls.
+    :param daily_share: the part of the company's day of API tokens that polling may take; the slower of the two wins.
+    :param on_daily_budget: on a spent day ``fail``, or ``wait`` for the next one.
+    :param pipedrive_conn_id: the Airflow connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_count: int,
+        since: str,
+        matching: Sequence[str] = (),
+        owner_id: int | None = None,
+        person_id: int | None = None,
+        organization_id: int | None = None,
+        filter_id: int | None = None,
+        updated_since: str | None = None,
+        expected: Mapping[str, Any] | None = None,
+        poll_interval: float = POLL_INTERVAL,
+        daily_share: float = DAILY_SHARE,
+        on_daily_budget: str = "fail",
+        pipedrive_conn_id: str = "pipedrive_default",
+    ) -> None:
+        super().__init__()
+        self.wait = {
+            "min_count": min_count,
+            "since": since,
+            "matching": list(matching),
+            "owner_id": owner_id,
+            "person_id": person_id,
+            "organization_id": organization_id,
+            "filter_id": filter_id,
+            "updated_since": updated_since,
+            "expected": expected,
+        }
+        self.terms = {"poll_interval": poll_interval, "daily_share": daily_share, "on_daily_budget": on_daily_budget}
+        self.pipedrive_conn_id = pipedrive_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what rebuilds this trigger; it holds no secret."""
+        path = f"{type(self).__module__}.{type(self).__name__}"
+        return path, {**self.wait, **self.terms, "pipedrive_conn_id": self.pipedrive_conn_id}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: ``{"status": "success", "lead_ids": [...]}``, or ``"error"``, ``error`` and ``message``."""
+        import msgspec
+
+        from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, Terms
+
+        wait, terms = msgspec.convert(self.wait, ManyLeads), msgspec.convert(self.terms, Terms)
+        yield await _event(self.pipedrive_conn_id, wait, terms)
+
+
+async def _event(pipedrive_conn_id: str, wait: Wait, terms: Terms) -> TriggerEvent:
+    from airflow_provider_pipedrive_leads.api.errors import PipedriveError
+    from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+    from airflow_provider_pipedrive_leads.leads.feed import wait_for
+
+    loop = asyncio.get_running_loop()
+    soonest = loop.time() + FIRST_WAIT
+    try:
+        client = await asyncio.to_thread(PipedriveLeadsHook(pipedrive_conn_id).get_conn)
+        found = {"status": "success", "lead_ids": await wait_for(client, wait, terms)}
+    except PipedriveError as error:
+        found = {"status": "error", "error": type(error).__name__, "message": str(error)}
+    await asyncio.sleep(soonest - loop.time())  # the feed may have found it for others a moment after this one joined
+    return TriggerEvent(found)
