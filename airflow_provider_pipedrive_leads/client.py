@@ -190,6 +190,7 @@ class PipedriveClient(LeadsApi):
                 renewed, stale = True, header
                 wait = 0.0
             except PipedriveError as error:
+                error.in_doubt = doubted = doubted or error.in_doubt
                 elapsed = self._clock() - started
                 delay = seconds_before_repeat(call, error, repeats=repeats, elapsed=elapsed, chance=self._chance())
                 if delay is None and isinstance(error, PipedriveRateLimitError) and rejections >= MOST_REPEATS:
@@ -198,7 +199,6 @@ class PipedriveClient(LeadsApi):
                     raise
                 rejections += isinstance(error, PipedriveRateLimitError)
                 log.info("%s Sending it again in %.1f s.", error, delay)
-                doubted = doubted or error.in_doubt
                 wait = delay
             repeats += 1
             self._sleep(wait)

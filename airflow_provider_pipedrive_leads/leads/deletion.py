@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import (
-    PipedriveConnectionError,
     PipedriveError,
     PipedriveNotFoundError,
-    PipedriveServerError,
 )
 
 if TYPE_CHECKING:
@@ -46,10 +44,8 @@ def delete_once(api: LeadsApi, lead_id: str, memory: Memory, *, ignore_missing: 
             return lead_id
         memory.set(KEPT_AS, NOT_SENT)
         raise
-    except (PipedriveConnectionError, PipedriveServerError):
-        raise  # it may be done all the same
-    except PipedriveError:
-        if not tried_before:
+    except PipedriveError as error:
+        if not tried_before and not error.in_doubt:
             memory.set(KEPT_AS, NOT_SENT)
         raise
     return lead_id

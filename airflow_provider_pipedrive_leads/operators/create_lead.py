@@ -8,6 +8,7 @@ from uuid import uuid4
 from airflow.sdk import BaseOperator
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
@@ -60,6 +61,7 @@ class PipedriveCreateLeadOperator(BaseOperator):
         "pipedrive_conn_id",
     )
     template_fields_renderers = {"person": "json", "organization": "json", "fields": "json"}  # noqa: RUF012
+    operator_extra_links = (PipedriveLeadLink(),)
     ui_color = "#d9f2e3"
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
@@ -43,6 +44,7 @@ class PipedriveUpdateLeadOperator(BaseOperator):
         "pipedrive_conn_id",
     )
     template_fields_renderers = {"fields": "json"}  # noqa: RUF012
+    operator_extra_links = (PipedriveLeadLink(),)
     ui_color = "#d9f2e3"
 
     def __init__(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveAuthError,
     PipedriveConnectionError,
@@ -12,6 +15,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveServerError,
     PipedriveValidationError,
 )
+from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.leads.deletion import delete_once
 
 UNKNOWN_LEAD = "00000000-1f7a-11ef-8c3b-6f1e2a9d7c55"
@@ -126,3 +130,14 @@ def test_what_is_no_id_is_not_sent(sandbox, client):
     with pytest.raises(PipedriveValidationError, match="lead_id"):
         delete_once(client, "17", Memory(), ignore_missing=True)
     assert sandbox.control.counters()["calls"] == 0
+
+
+def test_what_was_never_sent_does_not_make_a_wrong_id_look_deleted(client, no_waiting):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    memory = Memory()
+    settings = read_connection(password="x" * 40, extra={"base_url": f"http://127.0.0.1:{port}"})
+    with pytest.raises(PipedriveConnectionError, match="cannot be reached"):
+        delete_once(PipedriveClient(settings), UNKNOWN_LEAD, memory)
+    with pytest.raises(PipedriveNotFoundError):
+        delete_once(client, UNKNOWN_LEAD, memory)
