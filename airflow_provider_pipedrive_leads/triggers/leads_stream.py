@@ -1,0 +1,318 @@
+"""One poll of an account's changes for all triggers of this triggerer that watch it.
+
+Airflow gives the one that polls nothing but a trigger's parameters, so the triggers of a stream meet here: each enters
+as a :class:`Watcher` with its own cursor. A poll begins at the oldest of these cursors, and each trigger takes what is
+new to it. A cursor is kept when Airflow has stored all events that came out of a poll; until then a restart begins
+where it was, and tells the same again under the same event ids.
+
+A trigger of an asset that ends is started again within a second, so nothing here ever ends by itself: whatever goes
+wrong is logged, and asked again at a pace that fits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+from airflow.triggers.shared_stream import SharedStreamProducer
+
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveConnectionError,
+    PipedriveDailyBudgetError,
+    PipedriveError,
+    PipedriveRateLimitError,
+    PipedriveServerError,
+    PipedriveValidationError,
+)
+from airflow_provider_pipedrive_leads.leads.change_events import tokens_per_poll
+from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Change, Cursor, cursor_at, poll
+from airflow_provider_pipedrive_leads.leads.daily_budget import next_probe
+from airflow_provider_pipedrive_leads.leads.polling import SHORTEST_INTERVAL, seconds_between_polls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+
+    from airflow.triggers.shared_stream import AdvanceItem
+
+    from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+    from airflow_provider_pipedrive_leads.leads.change_events import Wishes
+
+GATHERING = 2.0
+"""Seconds that the first poll waits for the other triggers of a triggerer that has just started."""
+AFTER_REFUSAL = 900.0
+"""Seconds until something that people must mend, such as a refused token, is tried again."""
+HOOK_LIFE = 3600.0
+"""Seconds after which the connection, and names of fields and options, are read anew."""
+
+log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """A trigger's place in a stream.
+
+    :param name: for the log.
+    :param kinds: which changes it wants to hear of.
+    :param read_wishes: asks the account what the trigger's fields and expected values mean.
+    :param cursor: how far it has come; None where it begins now.
+    :param keep: stores a cursor for later lives of the trigger.
+    :param pace: the trigger's poll_interval in seconds and daily_share.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kinds: Sequence[str],
+        read_wishes: Callable[[PipedriveLeadsHook], Wishes],
+        cursor: Cursor | None,
+        keep: Callable[[Cursor], Awaitable[None]],
+        pace: tuple[float, float],
+    ) -> None:
+        self.name = name
+        self.kinds = kinds
+        self.cursor = cursor
+        self.pace = pace
+        self.wishes: Wishes | None = None
+        self._read_wishes = read_wishes
+        self._read_with: PipedriveLeadsHook | None = None
+        self._store = keep
+        self._stored = cursor
+
+    def prepare(self, hook: PipedriveLeadsHook, *, names_may_have_changed: bool) -> bool:
+        """Learn what the trigger's names mean in the account; False if there are no such names."""
+        if self.wishes is not None and (self._read_with is hook or not names_may_have_changed):
+            return True
+        try:
+            self.wishes, self._read_with = self._read_wishes(hook), hook
+        except PipedriveValidationError as error:
+            self.wishes = None
+            log.error("Nothing is told to %s until this is mended. %s", self.name, error)  # noqa: TRY400
+        return self.wishes is not None
+
+    async def keep(self, cursor: Cursor) -> None:
+        """Store a cursor; if Airflow cannot now, a later one will do."""
+        if cursor == self._stored:
+            return
+        try:
+            await self._store(cursor)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises, the events are out
+            log.warning("How far %s has come was not stored (%s); it will be with a later poll.", self.name, error)
+        else:
+            self._stored = cursor
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What one poll brought.
+
+    :param changes: oldest first.
+    :param after: how far it came.
+    :param begun: the watchers whose cursors it covers.
+    :param handled: those that took what was new to them; the others did not come that far.
+    """
+
+    changes: list[Change]
+    after: Cursor
+    begun: list[Watcher]
+    handled: list[Watcher]
+
+
+class Stream:
+    """The watchers of one account in this process, and when it may be polled again."""
+
+    def __init__(self) -> None:
+        self.watchers: list[Watcher] = []
+        self.polled_at = -math.inf
+        self.due = 0.0
+        self.called = asyncio.Event()
+
+    def enter(self, watcher: Watcher) -> None:
+        """Take part. One that begins now is placed at once, the others with the next poll."""
+        self.watchers.append(watcher)
+        if watcher.cursor is None or len(self.watchers) == 1:
+            self.called.set()
+
+    def leave(self, watcher: Watcher) -> None:
+        """Take no part any more."""
+        if watcher in self.watchers:
+            self.watchers.remove(watcher)
+
+
+_streams: dict[Hashable, Stream] = {}
+
+
+def stream_of(key: Hashable) -> Stream:
+    """The one stream of a key."""
+    return _streams.setdefault(key, Stream())
+
+
+class LeadsProducer(SharedStreamProducer):
+    """Polls for all watchers of a stream.
+
+    :param pipedrive_conn_id: the Airflow connection.
+    :param stream: where the watchers meet.
+    """
+
+    def __init__(self, pipedrive_conn_id: str, stream: Stream) -> None:
+        self._conn_id = pipedrive_conn_id
+        self._stream = stream
+        stream.called = asyncio.Event()  # an event belongs to the loop that waits for it
+        if stream.watchers:
+            stream.called.set()
+        self._hook: PipedriveLeadsHook | None = None
+        self._hook_since = 0.0
+        self._spent_since: datetime | None = None
+        self._told = ""
+        self._ended = False
+
+    async def open_stream(self) -> AsyncIterator[tuple[Batch, Batch]]:
+        """Yield what each poll brings, for ever."""
+        while True:
+            await self._until_due()
+            watchers = list(self._stream.watchers)
+            if watchers and (batch := await self._look(watchers)):
+                yield batch, batch
+
+    async def _until_due(self) -> None:
+        """Wait for the next poll; for a watcher that is to begin now, only until others may have come, too."""
+        stream = self._stream
+        with suppress(TimeoutError):
+            await _wait(stream.called, max(0.0, stream.due - _clock()) if stream.watchers else None)
+            stream.called.clear()
+            if not self._spent_since:
+                stream.due = max(_clock() + GATHERING, stream.polled_at + SHORTEST_INTERVAL)
+            await _sleep(max(0.0, stream.due - _clock()))
+
+    async def _look(self, watchers: list[Watcher]) -> Batch | None:
+        """Poll, and decide when to do so again; None if it failed."""
+        self._stream.polled_at = _clock()
+        try:
+            begun = await asyncio.to_thread(self._place, [watcher for watcher in watchers if watcher.cursor is None])
+            for watcher, cursor in begun.items():
+                await watcher.keep(cursor)
+            batch = await asyncio.to_thread(self._poll, watchers)
+        except Exception as error:  # noqa: BLE001 - see the module: nothing ends by itself
+            self._stream.due = _clock() + self._after_failure(error, watchers)
+            self._drop_hook()
+            return None
+        self._spent_since = None
+        self._stream.due = _clock() + self._seconds_to_next(watchers)
+        return batch
+
+    def _place(self, watchers: list[Watcher]) -> dict[Watcher, Cursor]:
+        """Let watchers begin now, by Pipedrive's clock (2 tokens)."""
+        from airflow_provider_pipedrive_leads.api.endpoints import GET_CURRENT_USER
+        from airflow_provider_pipedrive_leads.api.replies import server_time
+
+        if not watchers:
+            return {}
+        reply = self._live_hook().send(GET_CURRENT_USER.call())
+        cursor = cursor_at(server_time(reply.headers) or _now().isoformat())
+        for watcher in watchers:
+            watcher.cursor = cursor
+        return dict.fromkeys(watchers, cursor)
+
+    def _poll(self, watchers: list[Watcher]) -> Batch | None:
+        """Read from the oldest cursor on; None if there is no watcher that could be told."""
+        hook = self._live_hook()
+        able = [watcher for watcher in watchers if watcher.prepare(hook, names_may_have_changed=False)]
+        cursors = [watcher.cursor for watcher in able if watcher.cursor is not None]
+        if not cursors:
+            return None
+        oldest = min(cursors, key=lambda cursor: cursor.since)
+        changes, after = poll(hook, oldest, archived=any(ARCHIVED in watcher.kinds for watcher in able))
+        if changes:
+            able = [watcher for watcher in able if watcher.prepare(hook, names_may_have_changed=True)]
+        return Batch(changes, after, able, [])
+
+    def _live_hook(self) -> PipedriveLeadsHook:
+        from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+
+        if self._hook is not None and _clock() - self._hook_since > HOOK_LIFE:
+            self._drop_hook()
+        if self._hook is None:
+            self._hook, self._hook_since = PipedriveLeadsHook(self._conn_id), _clock()
+        self._hook.get_conn()
+        if self._ended:
+            self._hook.interrupt()
+        return self._hook
+
+    def _drop_hook(self) -> None:
+        if self._hook is not None:
+            self._hook.close()
+        self._hook = None
+
+    def _seconds_to_next(self, watchers: list[Watcher]) -> float:
+        """As often as the most eager watcher may."""
+        kinds = {kind for watcher in watchers for kind in watcher.kinds}
+        size = self._hook.usage.daily_tokens if self._hook else None
+        seconds, why = min(
+            seconds_between_polls(interval, tokens_per_poll(sorted(kinds)), size, share)
+            for interval, share in {watcher.pace for watcher in watchers}
+        )
+        if why != self._told:
+            log.info("%s (connection %r, %d triggers)", why, self._conn_id, len(watchers))
+            self._told = why
+        return seconds
+
+    def _after_failure(self, error: Exception, watchers: list[Watcher]) -> float:
+        """Log what went wrong, and decide in how many seconds to ask again."""
+        interval = min(watcher.pace[0] for watcher in watchers)
+        level = logging.WARNING
+        if isinstance(error, PipedriveDailyBudgetError):
+            seconds = self._seconds_to_next_day()
+        elif isinstance(error, PipedriveRateLimitError):
+            seconds = max(interval, error.retry_after)
+        elif isinstance(error, PipedriveConnectionError | PipedriveServerError):
+            seconds = interval
+        else:
+            seconds, level = max(interval, AFTER_REFUSAL), logging.ERROR
+        what = str(error) if isinstance(error, PipedriveError) else f"{type(error).__name__}: {error}"
+        log.log(level, "Connection %r was not polled. %s Asking again in %.0f s.", self._conn_id, what, seconds)
+        return seconds
+
+    def _seconds_to_next_day(self) -> float:
+        now = _now()
+        self._spent_since = self._spent_since or now
+        probe = next_probe(now, self._spent_since)
+        if probe is None:  # one day on
+            self._spent_since = now
+            probe = next_probe(now, now)
+        return (probe - now).total_seconds() if probe else AFTER_REFUSAL
+
+    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
+        """Airflow has stored the events of these polls: keep how far the watchers came."""
+        reached: dict[Watcher, Cursor] = {}
+        for item in batch:
+            if not item.outcome.failed:
+                reached |= dict.fromkeys(item.broker_payload.handled, item.broker_payload.after)
+        for watcher, cursor in reached.items():
+            await watcher.keep(cursor)
+
+    async def aclose(self) -> None:
+        """End the call under way: a thread outlives the cancelling of who waits for it."""
+        self._ended = True
+        if self._hook is not None:
+            self._hook.interrupt()
+            self._hook.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _clock() -> float:
+    return time.monotonic()
+
+
+async def _sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
+    await asyncio.wait_for(event.wait(), seconds)

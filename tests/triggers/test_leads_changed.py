@@ -1,0 +1,620 @@
+"""Starting DAGs when leads change: Airflow's own shared stream, a real account, and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from datetime import UTC, datetime
+
+import pytest
+from airflow.sdk import Asset
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import AssetStateStoreResult, GetAssetStateStoreByName, SetAssetStateStoreByName
+from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+from airflow.triggers.base import BaseEventTrigger
+from airflow.triggers.shared_stream import SharedStreamManager
+
+from airflow_provider_pipedrive_leads.exceptions import PipedriveValidationError
+from airflow_provider_pipedrive_leads.triggers import leads_stream as module
+from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
+from airflow_provider_pipedrive_leads.triggers.leads_stream import AFTER_REFUSAL, SHORTEST_INTERVAL
+
+pytestmark = [pytest.mark.usefixtures("connection", "no_waiting"), pytest.mark.timeout(60)]
+LEADS, ARCHIVED, ME = "/v1/leads", "/v1/leads/archived", "/v1/users/me"
+OFTEN = {"poll_interval": 20, "daily_share": 1.0}
+
+
+@pytest.fixture
+def connection(sandbox, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", json.dumps(sandbox.connection))
+    monkeypatch.setattr(module, "_streams", {})
+    sandbox.control.advance(2)  # a trigger begins at a whole second: not in one in which something happened
+
+
+@pytest.fixture
+def states(monkeypatch):
+    """What the assets' state stores hold, by asset and key."""
+    kept = {}
+
+    class Comms:
+        async def asend(self, message):
+            if isinstance(message, GetAssetStateStoreByName):
+                value = kept.get((message.name, message.key))
+                return None if value is None else AssetStateStoreResult(value=value)
+            assert isinstance(message, SetAssetStateStoreByName)
+            kept[message.name, message.key] = json.loads(json.dumps(message.value))
+            return None
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
+    return kept
+
+
+class Clock:
+    """A clock that stands until the test lets a poll happen."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.waits = []
+        self._let = 0
+
+    async def wait(self, event, seconds):
+        if seconds:
+            self.waits.append(seconds)
+        while not event.is_set():
+            if seconds is not None and (seconds <= 0 or self._let):
+                self._let -= seconds > 0
+                self.now += seconds
+                raise TimeoutError
+            await asyncio.sleep(0.002)
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(0.02)
+        self.now += seconds
+
+    def let_one_poll(self):
+        self._let += 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    found = Clock()
+    monkeypatch.setattr(module, "_clock", lambda: found.now)
+    monkeypatch.setattr(module, "_wait", found.wait)
+    monkeypatch.setattr(module, "_sleep", found.sleep)
+    return found
+
+
+class Triggerer:
+    """Runs triggers as Airflow's triggerer does, and stores their events, unless told that it cannot.
+
+    Used as a context: on leaving, all that it runs is cancelled, as in a restart.
+    """
+
+    def __init__(self, clock, sandbox) -> None:
+        self._clock, self._sandbox = clock, sandbox
+        self._streams = SharedStreamManager()
+        self._ids = itertools.count(1)
+        self._running = {}
+        self.stores = True
+        self.told = {}
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._streams.stop_all()
+
+    def start(self, trigger, *assets):
+        """Start a trigger that watches for some assets; give the list to which its payloads go."""
+        number = next(self._ids)
+        trigger.trigger_id = number
+        if assets:
+            trigger.asset_state_store = AssetStateStoreAccessors(inlets=[Asset(name) for name in assets])
+        told = self.told[number] = []
+        self._running[number] = asyncio.create_task(self._run(number, trigger, told))
+        return told
+
+    async def _run(self, number, trigger, told):
+        key = trigger.shared_stream_key()
+        stream = self._streams.subscribe(trigger_id=number, trigger=trigger, key=key)
+        try:
+            async for event in trigger.filter_shared_stream(stream):
+                told.append(event.payload)
+                stored = self._streams.bind_pending_event(trigger_id=number, key=key)
+                assert stored is not None
+                if self.stores:
+                    self._streams.confirm_persisted([stored])
+        finally:
+            await self._streams.unsubscribe(number, key)
+
+    async def stop(self, number):
+        self._running[number].cancel()
+        await asyncio.gather(self._running.pop(number), return_exceptions=True)
+
+    async def settle(self):
+        """Wait until the stream waits for its clock, and everything behind the last poll is done."""
+        waits = len(self._clock.waits)
+        deadline = time.monotonic() + 20
+        while len(self._clock.waits) == waits:
+            assert time.monotonic() < deadline
+            for task in self._running.values():
+                assert not task.done(), task
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+
+    async def poll(self):
+        self._clock.let_one_poll()
+        await self.settle()
+
+
+@pytest.fixture
+def triggerer(clock, sandbox):
+    return lambda: Triggerer(clock, sandbox)
+
+
+def ids(told):
+    return [lead["id"] for payload in told for lead in payload["leads"]]
+
+
+def events(told):
+    return [lead["event_id"] for payload in told for lead in payload["leads"]]
+
+
+def seen(sandbox, path):
+    return [call for call in sandbox.control.requests() if call["path"] == path and call["method"] == "GET"]
+
+
+def trigger(**more):
+    return PipedriveLeadsChangedTrigger(**{**OFTEN, **more})
+
+
+def test_it_tells_what_changes_from_now_on(sandbox, client, person_id, triggerer, states):
+    label = next(iter(client.get_lead_labels()))
+
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(fields=["title", "Company size", "labels"]), "leads")
+            await airflow.settle()
+            lead = await asyncio.to_thread(
+                client.add_lead,
+                "Fresh",
+                person_id=person_id,
+                label_ids=[label["id"]],
+                **{"Company size": "11-50"},
+            )
+            await airflow.poll()
+            await airflow.poll()
+            return told, lead
+
+    told, lead = asyncio.run(scenario())
+    assert told == [
+        {
+            "status": "success",
+            "leads": [
+                {
+                    "id": lead["id"],
+                    "kind": "created",
+                    "event_id": f"{lead['id']}@{lead['update_time']}",
+                    "title": "Fresh",
+                    "Company size": "11-50",
+                    "labels": [label["name"]],
+                }
+            ],
+            "count": 1,
+            "more": 0,
+            "watermark": lead["update_time"],
+        }
+    ]
+    assert list(states) == [("leads", key) for _, key in states]
+
+
+def test_edits_are_told_and_each_takes_what_it_wants(sandbox, client, person_id, triggerer, states):
+    old = client.add_lead("Old", person_id=person_id)["id"]
+    sandbox.control.advance(2)
+
+    async def scenario():
+        async with triggerer() as airflow:
+            changed = airflow.start(trigger(), "changed")
+            created = airflow.start(trigger(on={"created"}), "created")
+            big = airflow.start(trigger(expected={"Company size": "11-50"}), "big")
+            others = airflow.start(trigger(person_id=person_id + 1000), "others")
+            await airflow.settle()
+            new = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await asyncio.to_thread(client.update_lead, old, **{"Company size": "11-50"})
+            sandbox.control.reset_counters()
+            await airflow.poll()
+            calls = len(seen(sandbox, LEADS)), len(seen(sandbox, ARCHIVED))
+            return changed, created, big, others, new["id"], calls
+
+    changed, created, big, others, new, calls = asyncio.run(scenario())
+    assert [(lead["id"], lead["kind"]) for lead in changed[0]["leads"]] == [(new, "created"), (old, "updated")]
+    assert (ids(created), ids(big), others) == ([new], [old], [])
+    assert calls == (1, 0)
+
+
+def test_archived_leads_are_asked_for_only_where_wanted(sandbox, client, person_id, triggerer, states):
+    async def scenario():
+        async with triggerer() as airflow:
+            changed = airflow.start(trigger(), "changed")
+            archived = airflow.start(trigger(on={"archived"}), "archived")
+            await airflow.settle()
+            lead_id = (await asyncio.to_thread(client.add_lead, "Short", person_id=person_id))["id"]
+            await airflow.poll()
+            await asyncio.to_thread(client.update_lead, lead_id, is_archived=True)
+            sandbox.control.reset_counters()
+            await airflow.poll()
+            await airflow.poll()
+            return ids(changed), archived, lead_id, len(seen(sandbox, LEADS)), len(seen(sandbox, ARCHIVED))
+
+    changed, archived, lead_id, active_calls, archived_calls = asyncio.run(scenario())
+    assert changed == [lead_id]
+    assert [(lead["id"], lead["kind"]) for lead in archived[0]["leads"]] == [(lead_id, "archived")]
+    assert len(archived) == 1
+    assert active_calls == 2
+    assert archived_calls >= 2
+
+
+def test_events_that_were_not_stored_are_told_again_under_the_same_ids(client, person_id, triggerer, states):
+    async def scenario():
+        async with triggerer() as airflow:
+            first = airflow.start(trigger(), "leads")
+            await airflow.settle()
+            await asyncio.to_thread(client.add_lead, "One", person_id=person_id)
+            await airflow.poll()
+            airflow.stores = False
+            await asyncio.to_thread(client.add_lead, "Two", person_id=person_id)
+            await airflow.poll()
+        async with triggerer() as airflow:
+            second = airflow.start(trigger(), "leads")
+            await airflow.settle()
+        async with triggerer() as airflow:
+            third = airflow.start(trigger(), "leads")
+            await airflow.settle()
+        return first, second, third
+
+    first, second, third = asyncio.run(scenario())
+    assert len(events(first)) == 2
+    assert events(second) == events(first)[1:]
+    assert third == []
+
+
+def test_each_asset_goes_on_from_where_it_was(sandbox, client, person_id, triggerer, states):
+    """One poll from the oldest cursor; nobody hears again of what it was told."""
+
+    async def scenario():
+        async with triggerer() as airflow:
+            airflow.start(trigger(), "behind")
+            ahead = airflow.start(trigger(fields=["title"], on=["created"]), "ahead")
+            await airflow.settle()
+            await airflow.stop(1)
+            one = (await asyncio.to_thread(client.add_lead, "One", person_id=person_id))["id"]
+            await airflow.poll()
+            await asyncio.to_thread(client.update_lead, one, title="One, renamed")
+            two = (await asyncio.to_thread(client.add_lead, "Two", person_id=person_id))["id"]
+        async with triggerer() as airflow:
+            behind = airflow.start(trigger(), "behind")
+            ahead_again = airflow.start(trigger(fields=["title"], on=["created"]), "ahead")
+            sandbox.control.reset_counters()
+            await airflow.settle()
+            calls = len(seen(sandbox, LEADS))
+        return one, two, behind, ahead, ahead_again, calls
+
+    one, two, behind, ahead, ahead_again, calls = asyncio.run(scenario())
+    assert ids(ahead) == [one]
+    assert set(ids(behind)) == {one, two}
+    assert ids(ahead_again) == [two]
+    assert calls == 1
+
+
+def test_after_a_long_stop_all_comes_in_events_of_bounded_size(sandbox, client, person_id, triggerer, states):
+    async def scenario():
+        async with triggerer() as airflow:
+            airflow.start(trigger(max_leads=10), "leads")
+            await airflow.settle()
+        sandbox.control.advance(7200)
+        made = [client.add_lead(f"Lead {number}", person_id=person_id)["id"] for number in range(25)]
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(max_leads=10), "leads")
+            await airflow.settle()
+            await airflow.poll()
+        return made, told
+
+    made, told = asyncio.run(scenario())
+    assert ids(told) == made
+    assert [(payload["count"], payload["more"]) for payload in told] == [(10, 15), (10, 5), (5, 0)]
+
+
+def test_one_trigger_may_serve_two_assets(client, person_id, triggerer, states):
+    """Airflow makes one trigger out of two that are equal."""
+
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "one", "two")
+            await airflow.settle()
+            await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+        return told
+
+    assert len(asyncio.run(scenario())) == 1
+    assert {name for name, _ in states} == {"one", "two"}
+    assert len({json.dumps(cursor) for cursor in states.values()}) == 1
+
+
+def test_a_trigger_that_joins_begins_when_it_joins(client, person_id, triggerer, states, clock):
+    async def scenario():
+        async with triggerer() as airflow:
+            airflow.start(trigger(), "leads")
+            await airflow.settle()
+            late = airflow.start(trigger(on=["created"]), "late")
+            await airflow.settle()
+            lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+        return lead["id"], late
+
+    lead_id, late = asyncio.run(scenario())
+    assert ids(late) == [lead_id]
+
+
+def test_the_pace_is_the_slower_of_the_interval_and_the_share(sandbox, triggerer, states, clock, caplog):
+    """Where the day's size is not told, 30,000 tokens are assumed."""
+    told = sandbox.control.choices()["rate_headers"] == "present"
+
+    async def waits(**pace):
+        async with triggerer() as airflow:
+            airflow.start(trigger(**pace), "leads")
+            await airflow.settle()
+        return round(clock.waits[-1])
+
+    with caplog.at_level(logging.INFO, logger=module.__name__):
+        assert asyncio.run(waits(poll_interval=1000)) == 1000
+        assert "Polling every 1000 s, as asked for" in caplog.text
+        clock.now += 10_000
+        slow = asyncio.run(waits(poll_interval=20, daily_share=0.0001))
+    assert slow == (82 if told else 86_400)
+    assert f"Polling every {slow} s instead of 20 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("close_before", {"times": 8}), ("status", {"status": 503, "times": 8}), ("html", {"status": 403})],
+    ids=["closed", "503", "ban"],
+)
+def test_trouble_is_waited_out_and_nothing_lost(sandbox, client, person_id, triggerer, states, clock, kind, options):
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "leads")
+            await airflow.settle()
+            lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            sandbox.control.fault("GET", LEADS, kind, **options)
+            await airflow.poll()
+            pause = clock.waits[-1]
+            before = list(told)
+            sandbox.control.clear_faults()
+            clock.now += 10_000
+            await airflow.poll()
+        return before, ids(told), lead["id"], pause
+
+    before, told, lead_id, pause = asyncio.run(scenario())
+    assert before == []
+    assert told == [lead_id]
+    assert pause == pytest.approx(300 if kind == "html" else 20, abs=1)
+
+
+def test_a_refused_token_is_told_in_the_log_and_asked_again_slowly(
+    sandbox, client, person_id, triggerer, states, clock, caplog, monkeypatch
+):
+    good = json.dumps(sandbox.connection)
+    bad = json.dumps({**sandbox.connection, "password": "f" * 40})
+
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "leads")
+            await airflow.settle()
+        lead = client.add_lead("New", person_id=person_id)
+        monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", bad)
+        clock.now += 10_000
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "leads")
+            await airflow.settle()
+            await airflow.poll()
+            pauses = clock.waits[-2:]
+            monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", good)
+            before = list(told)
+            await airflow.poll()
+        return before, told, lead["id"], pauses
+
+    before, told, lead_id, pauses = asyncio.run(scenario())
+    assert (before, ids(told)) == ([], [lead_id])
+    assert pauses == [AFTER_REFUSAL] * 2
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 2
+    assert "API token" in errors[0]
+    assert "Asking again in 900 s" in errors[0]
+    assert "f" * 40 not in caplog.text
+
+
+def test_a_connection_that_is_not_there_is_asked_for_slowly(triggerer, states, clock, caplog):
+    async def scenario():
+        async with triggerer() as airflow:
+            airflow.start(trigger(pipedrive_conn_id="nowhere"), "leads")
+            await airflow.settle()
+
+    asyncio.run(scenario())
+    assert clock.waits[-1] == AFTER_REFUSAL
+    assert "Connection 'nowhere' was not polled" in caplog.text
+
+
+def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, states, clock, monkeypatch):
+    ten = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    monkeypatch.setattr(module, "_now", lambda: ten)
+
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "leads")
+            await airflow.settle()
+            lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            sandbox.control.fault("GET", LEADS, "status", status=429, retry_after=4000)
+            await airflow.poll()
+            pause, then = clock.waits[-1], clock.now
+            airflow.start(trigger(on=["created"]), "joined")  # whoever joins meanwhile makes no poll come sooner
+            await airflow.settle()
+        return ids(told), lead["id"], pause, clock.now - then
+
+    told, lead_id, pause, slept = asyncio.run(scenario())
+    assert pause == slept == 14 * 3600 + 30
+    assert told == [lead_id]
+
+
+def test_a_field_that_is_not_there_stops_only_who_asks_for_it(client, person_id, triggerer, states, caplog):
+    async def scenario():
+        async with triggerer() as airflow:
+            wrong = airflow.start(trigger(fields=["Company sze"]), "wrong")
+            right = airflow.start(trigger(), "right")
+            await airflow.settle()
+            lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+        return wrong, ids(right), lead["id"]
+
+    wrong, right, lead_id = asyncio.run(scenario())
+    assert (wrong, right) == ([], [lead_id])
+    assert "Nothing is told to the trigger 1 (created, updated) until this is mended" in caplog.text
+    assert "'Company size'" in caplog.text
+
+
+def test_a_store_that_fails_ends_nothing(client, person_id, triggerer, states, monkeypatch, caplog):
+    async def refuse(self, message):
+        raise RuntimeError("no store")
+
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "leads")
+            await airflow.settle()
+            kept = type(task_runner.SUPERVISOR_COMMS).asend
+            monkeypatch.setattr(type(task_runner.SUPERVISOR_COMMS), "asend", refuse)
+            await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+            monkeypatch.setattr(type(task_runner.SUPERVISOR_COMMS), "asend", kept)
+            await airflow.poll()
+        async with triggerer() as airflow:
+            again = airflow.start(trigger(), "leads")
+            await airflow.settle()
+        return told, again
+
+    told, again = asyncio.run(scenario())
+    assert (len(ids(told)), again) == (1, [])
+    assert "was not stored (no store)" in caplog.text
+
+
+def test_a_trigger_that_ends_and_starts_again_and_again_polls_no_faster(sandbox, triggerer, states, clock):
+    async def scenario():
+        for _ in range(5):
+            async with triggerer() as airflow:
+                airflow.start(trigger(), "leads")
+                await airflow.settle() if not clock.waits else await asyncio.sleep(0.3)
+
+    started = clock.now
+    sandbox.control.reset_counters()
+    asyncio.run(scenario())
+    assert len(seen(sandbox, LEADS)) <= 1 + (clock.now - started) / SHORTEST_INTERVAL
+
+
+def test_cancelling_leaves_no_thread_and_no_poll(sandbox, triggerer, states):
+    sandbox.control.fault("GET", LEADS, "delay", seconds=20)
+    sandbox.control.reset_counters()
+
+    async def scenario():
+        async with triggerer() as airflow:
+            airflow.start(trigger(), "leads")
+            while not seen_in_flight(sandbox):
+                await asyncio.sleep(0.02)
+
+    started = time.monotonic()
+    asyncio.run(scenario())  # waits for the threads that it lent
+    assert time.monotonic() - started < 5
+    assert module.stream_of(trigger().shared_stream_key()).watchers == []
+    sandbox.control.clear_faults()
+
+
+def seen_in_flight(sandbox):
+    return sandbox.control.counters()["in_flight"]
+
+
+def test_it_runs_alone_where_no_stream_is_shared(client, person_id, states, clock):
+    async def scenario():
+        alone = trigger()
+        alone.asset_state_store = AssetStateStoreAccessors(inlets=[Asset("leads")])
+        running = alone.run()
+        first = asyncio.create_task(anext(running))
+        while not clock.waits or clock.now == 1000:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+        clock.let_one_poll()
+        event = await first
+        await running.aclose()
+        return event.payload, lead["id"]
+
+    payload, lead_id = asyncio.run(scenario())
+    assert ids([payload]) == [lead_id]
+
+
+def test_an_event_prints_without_the_leads_data(client, person_id, triggerer, states):
+    from airflow_provider_pipedrive_leads.triggers.leads_changed import LeadsChangedEvent
+
+    event = LeadsChangedEvent(payload={"leads": [{"event_id": "7@now", "title": "Confidential"}]})
+    assert repr(event) == str(event) == "LeadsChangedEvent<['7@now']>"
+
+
+def test_it_rebuilds_from_what_it_serializes():
+    made = trigger(on={"updated", "created"}, fields=("title",), expected={"b": 1, "a": 2}, owner_id="7", max_leads=5)
+    path, values = made.serialize()
+    assert path == "airflow_provider_pipedrive_leads.triggers.leads_changed.PipedriveLeadsChangedTrigger"
+    rebuilt = PipedriveLeadsChangedTrigger(**json.loads(json.dumps(values)))
+    assert rebuilt.serialize() == made.serialize()
+    assert rebuilt.shared_stream_key() == made.shared_stream_key()
+
+
+def test_airflow_takes_it_for_the_same_each_time_a_dag_is_parsed():
+    """A watcher whose hash changes between the DAG file and the database is started anew at each parse."""
+    from airflow.models.trigger import Trigger
+
+    one = trigger(on=["updated", "created"], expected={"b": 1, "a": 2}, owner_id=7)
+    other = trigger(on={"created", "updated"}, expected={"a": 2, "b": 1}, owner_id="7")
+    stored = Trigger.from_object(one)
+    hashes = {
+        BaseEventTrigger.hash(*one.serialize()),
+        BaseEventTrigger.hash(*other.serialize()),
+        BaseEventTrigger.hash(stored.classpath, stored.kwargs),
+    }
+    assert len(hashes) == 1
+
+
+def test_other_fields_go_on_where_the_trigger_was_and_other_filters_begin_anew():
+    keys = [trigger(**more)._state_key() for more in ({}, {"fields": ["title"]}, {"poll_interval": 60})]
+    assert len(set(keys)) == 1
+    others = ({"on": ["created"]}, {"expected": {"title": "x"}}, {"owner_id": 1}, {"pipedrive_conn_id": "crm"})
+    assert len({trigger(**more)._state_key() for more in others} | set(keys)) == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"on": {"deleted"}},
+        {"on": {"restored"}},
+        {"fields": ["previous.title"]},
+        {"poll_interval": 5},
+        {"daily_share": 2},
+        {"max_leads": 0},
+        {"expected": {}},
+        {"owner_id": "me"},
+    ],
+)
+def test_what_cannot_be_right_is_refused_in_the_dag_file(wrong):
+    with pytest.raises(PipedriveValidationError, match=next(iter(wrong))):
+        PipedriveLeadsChangedTrigger(**wrong)
