@@ -132,7 +132,7 @@ class PipedriveLoadLeadsOperator(BaseOperator):
 
         if (self.path is None) == (self.rows is None):
             raise PipedriveConfigError("path, rows: give one of them, and not both.")
-        folder = self.results_path
+        folder = self.results_path or None
         if folder is None and self.path is not None:
             folder = f"{str(self.path).rstrip('/')}.results"
         return run_load(

@@ -126,6 +126,6 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
             context,
             PipedriveLeadsHook(self.pipedrive_conn_id),
             reading_query(BaseHook.get_hook(self.conn_id), self.sql, self.parameters),
-            None if self.results_path is None else place_of("results_path", self.results_path),
+            place_of("results_path", self.results_path) if self.results_path else None,
             waited=waited,
         )

@@ -321,6 +321,9 @@ def test_a_load_that_the_day_cannot_pay_does_not_begin(sandbox, client, person_i
         sandbox.control.set_budget(10_000)
         with pytest.raises(PipedriveDailyBudgetError):
             load(client, rows, key_prefix=prefix, reserve=9_700)
+        whole_day = client.usage.daily_tokens
+        with pytest.raises(PipedriveDailyBudgetError, match=f"A whole day has {whole_day}: on_daily_budget"):
+            load(client, rows, key_prefix=prefix, reserve=whole_day)
     finally:
         sandbox.control.set_budget(1_000_000)
     assert load(client, rows, key_prefix=prefix)["created"] == 20

@@ -23,7 +23,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.leads.create_once import Patience
-from airflow_provider_pipedrive_leads.leads.loading.load import NOTE, seconds_to_wait
+from airflow_provider_pipedrive_leads.leads.loading.load import NOTE, Tries, seconds_to_wait
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
 from tests.leads.loading import failing_load, into, keyed, load, told, writes
 
@@ -128,7 +128,7 @@ def test_faults_at_random_make_nothing_twice(sandbox, client, person_id, seed):
         kind, options = chance.choice(KINDS)
         method, path = chance.choice([("POST", "/v1/leads"), ("PATCH", "/v1/leads/*")])
         sandbox.control.fault(method, path, kind, times=chance.randint(1, 2), **options)
-    with contextlib.suppress(PipedriveServerError):
+    with contextlib.suppress(PipedriveError):
         load(client, rows, key_prefix=prefix, patience=PATIENT)
     sandbox.control.clear_faults()
     time.sleep(0.3)
@@ -263,6 +263,17 @@ def test_a_try_notes_that_it_writes_and_the_next_one_waits(sandbox, client, pers
     assert sum(slept) == pytest.approx(7.0, abs=1.0)
 
 
+def test_the_note_is_renewed_while_a_try_writes():
+    now, memory = [NOW], Memory()
+    tries = Tries(memory, Patience(10.0, 30.0, now=lambda: now[0]))
+    for seconds, noted in ((0, NOW), (200, NOW), (250, NOW + timedelta(seconds=250))):
+        now[0] = NOW + timedelta(seconds=seconds)
+        tries.writing()
+        assert memory[NOTE] == noted.isoformat()
+    tries.done()
+    assert memory[NOTE] == ""
+
+
 def test_parts_hold_a_thousand_rows_or_what_came_in_five_seconds(tmp_path):
     now = [0.0]
     with Results(into(tmp_path)._folder, "r", clock=lambda: now[0]) as results:
@@ -311,12 +322,12 @@ def stop(*_):
 
 def test_a_stop_at_the_first_failure_names_all_rows(sandbox, client, person_id, tmp_path):
     prefix = new_prefix()
-    rows = plain_rows(person_id, 40)
+    rows = plain_rows(person_id, 120)
     rows[20]["person_id"] = 99_999_999
     with pytest.raises(PipedriveValidationError):
         load(client, rows, key_prefix=prefix, on_row_error="stop", results=into(tmp_path))
     outcomes = told(tmp_path)
-    assert sorted(outcome["row"] for outcome in outcomes) == list(range(1, 41))
+    assert sorted(outcome["row"] for outcome in outcomes) == list(range(1, 121))
     assert {outcome["outcome"] for outcome in outcomes} == {"created", "failed", "not sent"}
     assert len(keyed(sandbox, prefix)) == sum(outcome["outcome"] == "created" for outcome in outcomes)
 
@@ -337,11 +348,11 @@ def test_ten_thousand_rows_twice(sandbox, client, person_id, tmp_path):
 
 def test_a_server_that_fails_for_all_rows_is_not_asked_for_each(sandbox, client, person_id):
     prefix = new_prefix()
-    sandbox.control.fault("POST", "/v1/leads", "status", status=500, times=100)
-    error, results = failing_load(client, plain_rows(person_id, 60), key_prefix=prefix)
+    sandbox.control.fault("POST", "/v1/leads", "status", status=500, times=200)
+    error, results = failing_load(client, plain_rows(person_id, 150), key_prefix=prefix)
     assert isinstance(error, PipedriveServerError)
-    assert posts(sandbox) < 30
-    assert results.counts.total() == 60
+    assert posts(sandbox) < 100
+    assert results.counts.total() == 150
 
 
 def test_leads_of_one_title_are_told_apart_by_key(sandbox, client, person_id):

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 32
+SPARE = 2
+"""Calls begun for each one that is worth having under way: a place in the window is never free for want of one."""
 MOST_IN_A_ROW = 20
 """Rows for which Pipedrive may fail one after the other before the load ends."""
 LONGEST_NAP = 1.0
@@ -229,7 +231,10 @@ class Applying:
     def _room(self, action: Action) -> int:
         if action.lead_id is None and not self._writer.key_is_kept:
             return 1
-        return max(1, min(self._api.calls_ahead(), MOST_THREADS))
+        return self._ahead()
+
+    def _ahead(self) -> int:
+        return max(1, min(SPARE * self._api.calls_ahead(), MOST_THREADS))
 
     def _drain(self, threads: Threads) -> None:
         while len(threads):
@@ -304,7 +309,7 @@ class Applying:
 
     def _each(self, threads: Threads, function: Callable[..., Ended], arguments: Iterable[Any]) -> None:
         for argument in arguments:
-            while len(threads) >= max(1, min(self._api.calls_ahead(), MOST_THREADS)):
+            while len(threads) >= self._ahead():
                 self._take(threads)
             threads.begin(function, argument)
         self._drain(threads)

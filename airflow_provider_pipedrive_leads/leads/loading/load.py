@@ -184,7 +184,7 @@ def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
     if plan.keyless and plan.archiving:
         log.warning("Nothing is archived: the keys of some rows could not be read, so their leads would seem missing.")
     if left is not None and reserve is not None:
-        check_budget(plan.cost, left, reserve)
+        check_budget(plan.cost, left, reserve=reserve, whole_day=api.usage.daily_tokens)
 
 
 def _add_planned(plan: Plan, results: Results) -> None:
