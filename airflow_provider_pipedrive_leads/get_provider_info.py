@@ -47,6 +47,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_pipedrive_leads.triggers.conversion",
                     "airflow_provider_pipedrive_leads.triggers.daily_budget",
                     "airflow_provider_pipedrive_leads.triggers.leads",
+                    "airflow_provider_pipedrive_leads.triggers.leads_changed",
                 ],
             }
         ],

@@ -19,6 +19,7 @@ MODULES = (
     "airflow_provider_pipedrive_leads.triggers.conversion",
     "airflow_provider_pipedrive_leads.triggers.daily_budget",
     "airflow_provider_pipedrive_leads.triggers.leads",
+    "airflow_provider_pipedrive_leads.triggers.leads_changed",
     "airflow_provider_pipedrive_leads.assets.leads",
     "airflow_provider_pipedrive_leads.links.leads_file",
     "airflow_provider_pipedrive_leads.links.lead",
