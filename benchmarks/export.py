@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +29,7 @@ from benchmarks.export_cases import (
     run_once,
 )
 from benchmarks.export_requirements import MOST_LEADS, Verdict, median, verdicts
+from benchmarks.report import machine, print_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,14 +134,10 @@ def _measure(
             print(f"  {contestant.name}, {setting}: {figures.wall:.2f} s", flush=True)
 
 
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
-
-
 def _print_report(
     results: dict[tuple[Contestant, Setting], list[Figures]], judged: Sequence[Verdict], failures: Sequence[str]
 ) -> None:
-    print(f"\n{_machine()}; medians\n")
+    print(f"\n{machine()}; medians\n")
     fastest = {setting: min(median(r).wall for (_, s), r in results.items() if s == setting) for _, setting in results}
     print("| leads and server | contestant | wall s | times the fastest | CPU s | peak MB | calls | tokens |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
@@ -152,19 +147,14 @@ def _print_report(
             f"| {setting} | {contestant.name} | {wall:.2f} | {wall / fastest[setting]:.1f} | {cpu:.2f} | {peak:.0f}"
             f" | {calls} | {tokens} |"
         )
-    print("\n| requirement | measured | required | |\n| --- | ---: | ---: | --- |")
-    for verdict in judged:
-        bound = f"{'at least' if verdict.at_least else 'at most'} {verdict.bound:g} {verdict.unit}"
-        print(f"| {verdict.what} | {verdict.figure:.4g} | {bound} | {'ok' if verdict.holds else 'MISSED'} |")
-    for failure in failures:
-        print(f"\nNot measured: {failure}")
+    print_verdicts(judged, failures)
 
 
 def _as_json(
     results: dict[tuple[Contestant, Setting], list[Figures]], judged: Sequence[Verdict], failures: Sequence[str]
 ) -> dict[str, object]:
     return {
-        "machine": _machine(),
+        "machine": machine(),
         "runs": [
             {
                 "contestant": contestant.name,

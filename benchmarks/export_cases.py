@@ -10,14 +10,14 @@ import sys
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
 from benchmarks.prepared_server import READY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 BUILD = Path(".bench").absolute()
 PEERS = BUILD / "peers"
@@ -97,12 +97,19 @@ class RunFailedError(Exception):
 @contextmanager
 def prepared_server(leads: int) -> Iterator[str]:
     """Start the server in a process of its own and give its URL."""
-    command = (sys.executable, "-m", "benchmarks.prepared_server", "--leads", str(leads))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with server("benchmarks.prepared_server", "--leads", str(leads)) as url:
+        yield url
+
+
+@contextmanager
+def server(module: str, *options: str) -> Iterator[str]:
+    """Start a module that says where it listens in a process of its own, and give its URL."""
+    command = (sys.executable, "-m", module, *options)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         try:
-            yield next(line for line in server.stdout or () if line.startswith(READY)).removeprefix(READY).strip()
+            yield next(line for line in running.stdout or () if line.startswith(READY)).removeprefix(READY).strip()
         finally:
-            server.terminate()
+            running.terminate()
 
 
 def make_peers_environment() -> str | None:
@@ -133,7 +140,8 @@ def run_once(contestant: Contestant, setting: Setting, url: str) -> Figures:
     OUTPUT.mkdir(parents=True)
     path = OUTPUT / f"leads{contestant.suffix}"
     job = {"url": url, "path": str(path), "leads": setting.leads, "columns": contestant.columns, "known": setting.known}
-    measured = _measured(contestant, job)
+    command = (contestant.python, "-m", "benchmarks.export_run", contestant.function, json.dumps(job))
+    measured = in_fresh_process(command)
     rows = _rows(path)
     if rows != setting.leads:
         raise RunFailedError(f"{rows:,} rows instead of {setting.leads:,}")
@@ -144,15 +152,18 @@ def run_once(contestant: Contestant, setting: Setting, url: str) -> Figures:
     return Figures(measured["wall"], measured["cpu"], measured["peak_mb"], calls, tokens)
 
 
-def _measured(contestant: Contestant, job: dict[str, object]) -> dict[str, float]:
-    command = (contestant.python, "-m", "benchmarks.export_run", contestant.function, json.dumps(job))
+def in_fresh_process(command: Sequence[str]) -> dict[str, Any]:
+    """Run a command, and read the line of JSON that it prints at last.
+
+    :raises RunFailedError: it did not end well.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_RUN)
     except subprocess.TimeoutExpired as problem:
         raise RunFailedError(f"still running after {LONGEST_RUN:.0f} s") from problem
     if done.returncode:
         raise RunFailedError(_last_line(done.stderr))
-    figures: dict[str, float] = json.loads(_last_line(done.stdout))
+    figures: dict[str, Any] = json.loads(_last_line(done.stdout))
     return figures
 
 

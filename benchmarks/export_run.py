@@ -48,14 +48,15 @@ def main() -> None:
     job = Job(**json.loads(sys.argv[2]))
     export: Export = getattr(importlib.import_module(module), function)()
     gc.collect()
-    print(json.dumps(_measured(export, job)))
+    print(json.dumps(measured(lambda: export(job))))
 
 
-def _measured(export: Export, job: Job) -> dict[str, float]:
+def measured(call: Callable[[], object]) -> dict[str, float]:
+    """What a call takes: seconds, seconds of CPU, and MB at its peak above what was there before."""
     before = _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     cpu, wall = _cpu_seconds(), time.perf_counter()
-    export(job)
+    call()
     wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
     return {"wall": wall, "cpu": cpu, "peak_mb": _resident("VmHWM") - before}
 

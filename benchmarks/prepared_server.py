@@ -15,7 +15,7 @@ import time
 from collections import Counter, deque
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -23,7 +23,7 @@ import msgspec
 from benchmarks.prepared_leads import PreparedLeads, catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 READY = "Listening on "
 WINDOW_SECONDS = 2.0
@@ -47,8 +47,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """Calls of one path that ended with one status."""
+    """Calls of one method and path that ended with one status."""
 
+    method: str
     path: str
     status: int
     calls: int
@@ -57,6 +58,7 @@ class Count(msgspec.Struct, frozen=True):
 class Request(NamedTuple):
     """What arrived."""
 
+    method: str
     path: str
     query: Mapping[str, str]
     body: bytes
@@ -89,11 +91,27 @@ class Window:
             return admitted, max(0, limit - len(self._arrived)), reset
 
 
-class Server:
-    """Answers calls; every connection has a thread of its own, so no call waits for another's latency."""
+class LeadsInOrder(Protocol):
+    """Leads as bytes, in one order; see :class:`benchmarks.prepared_leads.PreparedLeads`."""
 
-    def __init__(self, leads: PreparedLeads) -> None:
+    def __len__(self) -> int: ...
+
+    def first_since(self, updated_since: str) -> int: ...
+
+    def ascending(self, first: int, beyond: int) -> bytes | memoryview: ...
+
+    def descending(self, first: int, beyond: int) -> bytes: ...
+
+
+class Server:
+    """Answers calls; every connection has a thread of its own, so no call waits for another's latency.
+
+    :param create: answers what is posted to the leads; None: nothing can be posted.
+    """
+
+    def __init__(self, leads: LeadsInOrder, create: Callable[[bytes], Reply] | None = None) -> None:
         self._leads = leads
+        self._create = create
         self._lists = {
             "/v1/leads/archived": _whole_list([]),
             "/v1/leadFields": _whole_list(catalogue().fields),
@@ -104,7 +122,7 @@ class Server:
     def _start_over(self, settings: Settings) -> None:
         self._settings = settings
         self._window = Window()
-        self._counts: Counter[tuple[str, int]] = Counter()
+        self._counts: Counter[tuple[str, str, int]] = Counter()
         self._counting = threading.Lock()
 
     def serve(self, listener: socket.socket) -> None:
@@ -134,7 +152,7 @@ class Server:
         admitted, remaining, reset = self._window.admit(arrived, limit)
         reply = self._reply(request) if admitted else _refusal(429, "request over limit")
         with self._counting:
-            self._counts[request.path, reply.status] += 1
+            self._counts[request.method, request.path, reply.status] += 1
         if settings.latency:
             time.sleep(max(0.0, arrived + settings.latency - time.monotonic()))
         _send(connection, reply, _limit_headers(limit, remaining, reset))
@@ -145,12 +163,14 @@ class Server:
             return Reply(200, (b"{}",))
         if request.path == "/counters":
             with self._counting:
-                counts = [Count(path, status, calls) for (path, status), calls in self._counts.items()]
+                counts = [Count(*call, calls) for call, calls in self._counts.items()]
             return Reply(200, (msgspec.json.encode(counts),))
         return None
 
     def _reply(self, request: Request) -> Reply:
         if request.path == "/v1/leads":
+            if request.method == "POST" and self._create is not None:
+                return self._create(request.body)
             try:
                 return self._page(request.query)
             except ValueError as problem:
@@ -220,8 +240,9 @@ def _read_request(arriving: BinaryIO) -> Request | None:
             length = int(value)
         elif name == b"connection":
             last = value.strip() == b"close"
-    target = urlsplit(line.split(b" ")[1].decode())
-    return Request(target.path, dict(parse_qsl(target.query)), arriving.read(length), last)
+    method, address = line.decode().split(" ")[:2]
+    target = urlsplit(address)
+    return Request(method, target.path, dict(parse_qsl(target.query)), arriving.read(length), last)
 
 
 def _send(connection: socket.socket, reply: Reply, headers: Mapping[str, object]) -> None:
@@ -245,8 +266,15 @@ def main() -> None:
     parser.add_argument("--leads", type=int, default=100_000, help="how many to prepare (default: 100000)")
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
     options = parser.parse_args()
-    server = Server(PreparedLeads(options.leads))
-    with socket.create_server(("127.0.0.1", options.port), backlog=256) as listener:
+    listen(Server(PreparedLeads(options.leads)), options.port)
+
+
+def listen(server: Server, port: int = 0) -> None:
+    """Say where it listens, and serve until the process ends.
+
+    :param port: 0 for any free one.
+    """
+    with socket.create_server(("127.0.0.1", port), backlog=256) as listener:
         print(f"{READY}http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
         server.serve(listener)
 
