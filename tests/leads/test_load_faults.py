@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+import tracemalloc
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -22,9 +23,13 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.files.rows import rows_of
 from airflow_provider_pipedrive_leads.leads.create_once import Patience
 from airflow_provider_pipedrive_leads.leads.loading.load import NOTE, Tries, seconds_to_wait
+from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
+from airflow_provider_pipedrive_leads.leads.loading.planning import Plan
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
+from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
 from tests.leads.loading import failing_load, into, keyed, load, told, writes
 
 PATIENT = Patience(0.6, 30.0)
@@ -362,3 +367,19 @@ def test_leads_of_one_title_are_told_apart_by_key(sandbox, client, person_id):
     rows = [row | {"title": "Website lead"} for row in plain_rows(person_id, 3)]
     assert load(client, rows, key_prefix=prefix)["created"] == 3
     assert len(keyed(sandbox, prefix)) == 3
+
+
+@pytest.mark.long
+def test_memory_holds_keys_and_not_rows(client):
+    count, catalogue = 20_000, client.read_catalogue()
+    todo = read_load(key="origin_id", key_prefix="crm-")
+    rows = ({"origin_id": str(n), "title": f"{n}", "requirements": f"{n}" + 500 * "x"} for n in range(count))
+    with Plan(todo, RowReader(todo, catalogue), catalogue) as plan:
+        tracemalloc.start()
+        try:
+            plan.want(rows_of(rows))
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert plan.rows == count
+    assert kept / count < 300  # a row is more than 500 bytes; a key, its place and their dict are about 200

@@ -176,6 +176,8 @@ class Threads:
 class Applying:
     """Carries out a plan's actions.
 
+    :param report: takes the outcomes.
+    :param tick: called about once a second, for what is due by time.
     :param stop_at_first: whether the first failure ends it.
     :param key_name: what the field that tells leads apart is called.
     :ivar transient: whether some row failed for a reason that may be gone by another try.
@@ -189,6 +191,8 @@ class Applying:
         writer: Writer,
         patience: Patience,
         *,
+        report: Callable[[Outcome], None],
+        tick: Callable[[], None],
         stop_at_first: bool,
         key_name: str,
     ) -> None:
@@ -198,21 +202,16 @@ class Applying:
         self._api = api
         self._writer = writer
         self._patience = patience
-        self._report: Callable[[Outcome], None] = lambda outcome: None  # noqa: ARG005
-        self._tick: Callable[[], None] = lambda: None
+        self._report = report
+        self._tick = tick
         self._stop_at_first = stop_at_first
         self._key_name = key_name
         self._stopped_by: str | None = None
         self._in_a_row = 0
         self._doubts: list[Doubt] = []
 
-    def run(self, actions: Iterable[Action], *, report: Callable[[Outcome], None], tick: Callable[[], None]) -> None:
-        """Write, and report what became of each action.
-
-        :param report: takes the outcomes.
-        :param tick: called about once a second, for what is due by time.
-        """
-        self._report, self._tick = report, tick
+    def run(self, actions: Iterable[Action]) -> None:
+        """Write, and report what became of each action."""
         with Threads(self._api) as threads:
             for action in actions:
                 self._wait_for_room(threads, action)

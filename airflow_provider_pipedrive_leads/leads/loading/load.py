@@ -155,16 +155,35 @@ def load_leads(
             results.flush()
             raise _too_many_failed(load, plan, results, transient=False)
         writer = Writer(api, Comparison(catalogue), patience, key=str(reader.key.key), names=reader.names)
-        applying = Applying(api, writer, patience, key_name=reader.key.name, stop_at_first=load.stop_at_first)
+        applying = Applying(
+            api,
+            writer,
+            patience,
+            report=results.add,
+            tick=_Due(plan, results, tries).look,
+            stop_at_first=load.stop_at_first,
+            key_name=reader.key.name,
+        )
         if plan.cost:
-            _write(applying, plan, results, tries)
-        if applying.fatal is not None:
-            raise applying.fatal
-        if not applying.in_doubt:
-            tries.done()
-        if results.counts["failed"] + results.counts["conflict"] > (0 if load.stop_at_first else load.max_failed):
-            raise _too_many_failed(load, plan, results, transient=applying.transient)
-        return _loaded(plan, results)
+            tries.writing()
+            applying.run(plan.actions())
+        return _concluded(load, plan, results, tries=tries, applying=applying)
+
+
+def _concluded(load: Load, plan: Plan, results: Results, *, tries: Tries, applying: Applying) -> Loaded:
+    """Say what was done, or why the load has failed.
+
+    :raises PipedriveError: it was ended before its time, or too many rows failed.
+    """
+    results.flush()
+    if applying.fatal is not None:
+        raise applying.fatal
+    if not applying.in_doubt:
+        tries.done()
+    bad = results.counts["failed"] + results.counts["conflict"]
+    if bad > (0 if load.stop_at_first else load.max_failed):
+        raise _too_many_failed(load, plan, results, transient=applying.transient)
+    return _loaded(plan, results)
 
 
 def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
@@ -197,29 +216,20 @@ def _give_all_up(plan: Plan, results: Results) -> None:
         results.add(Outcome(action.row, action.key, "not sent", action.lead_id, "row: another row failed."))
 
 
-def _write(applying: Applying, plan: Plan, results: Results, tries: Tries) -> None:
-    progress = _Progress(plan, results)
+class _Due:
+    """Does what is due by time while a load writes: parts of the results, the note to later tries, a line of log."""
 
-    def tick() -> None:
-        results.tick()
-        tries.writing()
-        progress.report()
-
-    tries.writing()
-    applying.run(plan.actions(), report=results.add, tick=tick)
-    results.flush()
-
-
-class _Progress:
-    """Tells the log now and then how far the writing is."""
-
-    def __init__(self, plan: Plan, results: Results) -> None:
+    def __init__(self, plan: Plan, results: Results, tries: Tries) -> None:
         self._actions = plan.creates + plan.updates + plan.archives
         self._decided = results.counts.total()
         self._results = results
+        self._tries = tries
         self._last = time.monotonic()
 
-    def report(self) -> None:
+    def look(self) -> None:
+        """Do it, if it is time."""
+        self._results.tick()
+        self._tries.writing()
         now = time.monotonic()
         if now - self._last >= SECONDS_BETWEEN_REPORTS:
             self._last = now
