@@ -28,12 +28,12 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-from airflow_provider_pipedrive_leads.leads.create_once import CLOCKS_APART, seconds_until_settled
+from airflow_provider_pipedrive_leads.leads.settling import CLOCKS_APART, seconds_until_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_provider_pipedrive_leads.leads.create_once import Memory, Patience
+    from airflow_provider_pipedrive_leads.leads.settling import Memory, Patience
 
 log = logging.getLogger(__name__)
 

@@ -15,30 +15,30 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.values import moment_value
+from airflow_provider_pipedrive_leads.leads.settling import (
+    CLOCKS_APART,
+    find_after,
+    seconds_until_settled,
+    sent_until_sure,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
+    from airflow_provider_pipedrive_leads.leads.settling import Memory, Patience
 
 log = logging.getLogger(__name__)
 
 OWN_KEYS = "airflow-"
 """What a key begins with that was made here."""
-MOST_SENT = 3
-"""How often one try of a task sends a create, if each time it is in doubt and then found to be undone."""
-CLOCKS_APART = timedelta(minutes=5)
-"""By which clocks may differ: Pipedrive's, and those of the machines on which two tries ran."""
-LONGEST_CALL = 3
-"""Timeouts after which a call has surely ended on this side."""
 CONTACTS = ("person_id", "organization_id")
 NOTE = "pipedrive_create"
 
@@ -48,10 +48,12 @@ class Marker(msgspec.Struct, frozen=True):
 
     :param field: ``origin_id``, or the key of a custom text field.
     :param value: the lead's own key.
+    :param kept: whether the account is known to keep it: then no lead with another key can be the one in question.
     """
 
     field: str
     value: str
+    kept: bool = False
 
 
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,31 +71,6 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     sent_at: str | None = None
     contact: dict[str, int] = {}
     lead_id: str | None = None
-
-
-class Memory(Protocol):
-    """Keeps JSON values for all tries of a task."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Give what is kept under a key."""
-
-    def set(self, key: str, value: Any) -> None:
-        """Keep a value."""
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How long to wait, and by which clock.
-
-    :param settle: seconds for which a server may go on with a call after its client gave up.
-    :param timeout: seconds after which the client gives up.
-    :param sleep: waits so many seconds.
-    :param now: this machine's time.
-    """
-
-    settle: float
-    timeout: float
-    sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 def key_of_run(run: str) -> str:
@@ -143,7 +120,8 @@ def create_once(
     creation = _Creation(api, body, marker, memory, patience)
     lead = None
     if earlier is not None and earlier.sent_at is not None:
-        lead = creation.found(intent, seconds_until_settled(earlier.sent_at, patience))
+        wait = seconds_until_settled(earlier.sent_at, patience)
+        lead = find_after(lambda: creation.look(intent), wait, patience)
     if lead is None:
         lead = creation.sent(intent)
     creation.note(msgspec.structs.replace(intent, lead_id=lead["id"]))
@@ -167,51 +145,23 @@ class _Creation:
         """Leave word to later tries."""
         self._memory.set(NOTE, msgspec.to_builtins(intent))
 
-    def found(self, intent: Intent, wait: float) -> Lead | None:
-        """Look for the lead now, and again some seconds later: only then its absence is believed."""
-        return find_after(lambda: find_created(self._api, self._body, self._marker, intent.since), wait, self._patience)
+    def look(self, intent: Intent) -> Lead | None:
+        """Look for the lead among those of its contact."""
+        return find_created(self._api, self._body, self._marker, intent.since)
 
     def sent(self, intent: Intent) -> Lead:
         """Send the lead until it is surely there."""
-        for last in (False,) * (MOST_SENT - 1) + (True,):
+
+        def send() -> Lead:
             self.note(msgspec.structs.replace(intent, sent_at=self._patience.now().isoformat()))
             try:
                 return self._api.add_lead(**self._body)
             except PipedriveError as error:
-                lead = self._settled(intent, error)
-                if lead is not None:
-                    return lead
-                self.note(intent)
-                if last or not error.in_doubt:
-                    error.in_doubt = False  # it was looked for: a later try does no harm
-                    raise
-        raise AssertionError("unreachable")
+                if not error.in_doubt:
+                    self.note(intent)
+                raise
 
-    def _settled(self, intent: Intent, error: PipedriveError) -> Lead | None:
-        if not error.in_doubt:
-            return None
-        log.warning("%s Looking whether lead %s is there.", error, self._marker.value)
-        return self.found(intent, self._patience.settle)
-
-
-def seconds_until_settled(sent_at: str, patience: Patience) -> float:
-    """How long to wait until a call that an earlier try sent has surely ended, on the server too.
-
-    Until when that try held on to the call is not known, but for at most a few timeouts.
-    """
-    longest = LONGEST_CALL * patience.timeout + patience.settle + CLOCKS_APART.total_seconds()
-    passed = (patience.now() - datetime.fromisoformat(sent_at)).total_seconds()
-    return max(0.0, min(patience.settle, longest - passed))
-
-
-def find_after(look: Callable[[], Lead | None], wait: float, patience: Patience) -> Lead | None:
-    """Look for something now, and again after so many seconds if it is not there."""
-    found = look()
-    if found is None and wait > 0:
-        log.info("It is not there; looking again in %.0f s.", wait)
-        patience.sleep(wait)
-        found = look()
-    return found
+        return sent_until_sure(send, lambda: self.look(intent), self._patience)
 
 
 def find_created(api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str) -> Lead | None:
@@ -260,7 +210,7 @@ def _check_contact(lead: Lead, body: Mapping[str, Any], marker: Marker) -> None:
 def _may_be_overwritten(lead: Lead, body: Mapping[str, Any], marker: Marker) -> bool:
     """Whether a lead may be the one in question in an account that puts an ``origin_id`` of its own."""
     other = lead.get("origin_id")
-    if marker.field != "origin_id" or not other or str(other).startswith(OWN_KEYS):
+    if marker.kept or marker.field != "origin_id" or not other or str(other).startswith(OWN_KEYS):
         return False
     return _folded(lead.get("title")) == _folded(body["title"])
 

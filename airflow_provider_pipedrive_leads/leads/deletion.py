@@ -17,7 +17,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-    from airflow_provider_pipedrive_leads.leads.create_once import Memory
+    from airflow_provider_pipedrive_leads.leads.settling import Memory
 
 log = logging.getLogger(__name__)
 

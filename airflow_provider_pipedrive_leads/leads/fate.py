@@ -16,7 +16,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.conversion import find_deal
-from airflow_provider_pipedrive_leads.leads.create_once import CLOCKS_APART
+from airflow_provider_pipedrive_leads.leads.settling import CLOCKS_APART
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi

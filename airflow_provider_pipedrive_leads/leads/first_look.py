@@ -13,10 +13,10 @@ from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.operations import lead_filters
 from airflow_provider_pipedrive_leads.api.values import moment_value, number_value, wrong
-from airflow_provider_pipedrive_leads.leads.create_once import CLOCKS_APART
 from airflow_provider_pipedrive_leads.leads.expecting import wanted_values
 from airflow_provider_pipedrive_leads.leads.fate import fate
 from airflow_provider_pipedrive_leads.leads.incremental import LOOKBACK
+from airflow_provider_pipedrive_leads.leads.settling import CLOCKS_APART
 from airflow_provider_pipedrive_leads.leads.waiting import CONVERTED, DELETED, ManyLeads, OneLead, differences
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.operations import LABEL_COLORS
 from airflow_provider_pipedrive_leads.api.values import title_value
-from airflow_provider_pipedrive_leads.leads.create_once import seconds_until_settled
-from airflow_provider_pipedrive_leads.leads.settling import sent_until_sure
+from airflow_provider_pipedrive_leads.leads.settling import seconds_until_settled, sent_until_sure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-    from airflow_provider_pipedrive_leads.leads.create_once import Memory, Patience
+    from airflow_provider_pipedrive_leads.leads.settling import Memory, Patience
 
 KEPT_AS = "pipedrive_labels"
 NO_DOUBT = ""

@@ -15,12 +15,16 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.values import moment_value, title_value
-from airflow_provider_pipedrive_leads.leads.create_once import CLOCKS_APART, find_after, seconds_until_settled
-from airflow_provider_pipedrive_leads.leads.settling import sent_until_sure
+from airflow_provider_pipedrive_leads.leads.settling import (
+    CLOCKS_APART,
+    find_after,
+    seconds_until_settled,
+    sent_until_sure,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-    from airflow_provider_pipedrive_leads.leads.create_once import Memory, Patience
+    from airflow_provider_pipedrive_leads.leads.settling import Memory, Patience
 
 KEPT_AS = "pipedrive_note"
 TAG = re.compile(r"<!--.*?-->|</?[a-z][^>]*>", re.DOTALL | re.IGNORECASE)

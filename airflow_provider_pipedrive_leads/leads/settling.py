@@ -1,28 +1,81 @@
-"""Creating small things that carry no key of their own: notes and labels.
+"""Settling what became of a call that got no clean answer.
 
-What a server did with a create that got no clean answer shows in its lists, but only some time later: it may finish
-what its client gave up.
+The API knows no idempotency keys. What a server did shows in its lists, but perhaps only some time later: it may finish
+what its client gave up. So a look comes first, a second one after a while, and only then the call is sent again.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError
-from airflow_provider_pipedrive_leads.leads.create_once import MOST_SENT, find_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_pipedrive_leads.leads.create_once import Patience
-
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
 
-def sent_until_sure(
-    send: Callable[[], dict[str, Any]], look: Callable[[], dict[str, Any] | None], patience: Patience
-) -> dict[str, Any]:
+MOST_SENT = 3
+"""How often one try of a task sends a call, if each time it is in doubt and then found to be undone."""
+CLOCKS_APART = timedelta(minutes=5)
+"""By which clocks may differ: Pipedrive's, and those of the machines on which two tries ran."""
+LONGEST_CALL = 3
+"""Timeouts after which a call has surely ended on this side."""
+
+
+class Memory(Protocol):
+    """Keeps JSON values for all tries of a task."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give what is kept under a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long to wait, and by which clock.
+
+    :param settle: seconds for which a server may go on with a call after its client gave up.
+    :param timeout: seconds after which the client gives up.
+    :param sleep: waits so many seconds.
+    :param now: this machine's time.
+    """
+
+    settle: float
+    timeout: float
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+def seconds_until_settled(sent_at: str, patience: Patience) -> float:
+    """How long to wait until a call that an earlier try sent has surely ended, on the server too.
+
+    Until when that try held on to the call is not known, but for at most a few timeouts.
+    """
+    longest = LONGEST_CALL * patience.timeout + patience.settle + CLOCKS_APART.total_seconds()
+    passed = (patience.now() - datetime.fromisoformat(sent_at)).total_seconds()
+    return max(0.0, min(patience.settle, longest - passed))
+
+
+def find_after(look: Callable[[], Found | None], wait: float, patience: Patience) -> Found | None:
+    """Look for something now, and again after so many seconds if it is not there."""
+    found = look()
+    if found is None and wait > 0:
+        log.info("It is not there; looking again in %.0f s.", wait)
+        patience.sleep(wait)
+        found = look()
+    return found
+
+
+def sent_until_sure(send: Callable[[], Found], look: Callable[[], Found | None], patience: Patience) -> Found:
     """Send a create; where its outcome is unknown look for what it made, and send again only what is not there.
 
     :param send: makes the call, and gives what was made.

@@ -13,21 +13,14 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field
 from airflow_provider_pipedrive_leads.api.values import bool_value, text_value
 from airflow_provider_pipedrive_leads.leads.contacts import find_or_create_organization, find_or_create_person
-from airflow_provider_pipedrive_leads.leads.create_once import (
-    CONTACTS,
-    NOTE,
-    Intent,
-    Marker,
-    create_once,
-    noted_intent,
-    seconds_until_settled,
-)
+from airflow_provider_pipedrive_leads.leads.create_once import CONTACTS, NOTE, Intent, Marker, create_once, noted_intent
+from airflow_provider_pipedrive_leads.leads.settling import seconds_until_settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
-    from airflow_provider_pipedrive_leads.leads.create_once import Memory, Patience
+    from airflow_provider_pipedrive_leads.leads.settling import Memory, Patience
 
 log = logging.getLogger(__name__)
 

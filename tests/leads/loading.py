@@ -12,10 +12,10 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.files.folders import folder_at
 from airflow_provider_pipedrive_leads.files.rows import rows_of
-from airflow_provider_pipedrive_leads.leads.create_once import Patience
 from airflow_provider_pipedrive_leads.leads.loading.load import load_leads
 from airflow_provider_pipedrive_leads.leads.loading.results import Results
 from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
+from airflow_provider_pipedrive_leads.leads.settling import Patience
 
 NO_PATIENCE = Patience(0.0, 30.0)
 WRITES = ("POST", "PATCH", "DELETE")

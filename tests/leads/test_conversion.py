@@ -29,7 +29,7 @@ from airflow_provider_pipedrive_leads.leads.conversion import (
     order_of,
     read_verdict,
 )
-from airflow_provider_pipedrive_leads.leads.create_once import Patience
+from airflow_provider_pipedrive_leads.leads.settling import Patience
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 SETTLE = 30

@@ -18,13 +18,8 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-from airflow_provider_pipedrive_leads.leads.create_once import (
-    Intent,
-    Patience,
-    key_of_run,
-    noted_intent,
-    seconds_until_settled,
-)
+from airflow_provider_pipedrive_leads.leads.create_once import Intent, key_of_run, noted_intent
+from airflow_provider_pipedrive_leads.leads.settling import Patience, seconds_until_settled
 from airflow_provider_pipedrive_leads.leads.writing import NewLead, create_lead
 
 SETTLE = 30.0

@@ -12,8 +12,8 @@ import pytest
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-from airflow_provider_pipedrive_leads.leads.create_once import Patience
 from airflow_provider_pipedrive_leads.leads.labels import WantedLabel, ensure_labels, named, wanted_labels
+from airflow_provider_pipedrive_leads.leads.settling import Patience
 
 SETTLE = 30.0
 LABELS = "/v1/leadLabels"

@@ -24,12 +24,12 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.files.rows import rows_of
-from airflow_provider_pipedrive_leads.leads.create_once import Patience
 from airflow_provider_pipedrive_leads.leads.loading.load import NOTE, Tries, seconds_to_wait
 from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
 from airflow_provider_pipedrive_leads.leads.loading.planning import Plan
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
 from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
+from airflow_provider_pipedrive_leads.leads.settling import Patience
 from tests.leads.loading import failing_load, into, keyed, load, told, writes
 
 PATIENT = Patience(0.6, 30.0)

@@ -11,8 +11,8 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveServerError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads.create_once import Patience
 from airflow_provider_pipedrive_leads.leads.notes import note_once, text_of
+from airflow_provider_pipedrive_leads.leads.settling import Patience
 
 SETTLE = 30.0
 NOTES = "/v1/notes"

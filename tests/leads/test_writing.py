@@ -11,7 +11,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveNotFoundError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads.create_once import Patience
+from airflow_provider_pipedrive_leads.leads.settling import Patience
 from airflow_provider_pipedrive_leads.leads.writing import NewLead, create_lead, update_lead
 
 UNKNOWN_LEAD = "00000000-1f7a-11ef-8c3b-6f1e2a9d7c55"

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
-    from airflow_provider_pipedrive_leads.leads.create_once import Patience
     from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
+    from airflow_provider_pipedrive_leads.leads.settling import Patience
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +106,9 @@ class Writer:
     def look(self, doubt: Doubt) -> Ended:
         """Look whether a creation in doubt was done; ends in a doubt again if its lead is not there."""
         action = doubt.action
-        body = action.bodies[0]
-        if self.key_is_kept:  # then a lead of the same title under another key is another lead
-            body = {**body, "title": ""}
+        marker = Marker(self._key, action.key, kept=self.key_is_kept)
         try:
-            lead = find_created(self._api, body, Marker(self._key, action.key), doubt.since)
+            lead = find_created(self._api, action.bodies[0], marker, doubt.since)
         except PipedriveError as error:
             return self._failed(action, error)
         return Ended(action, None, None, doubt) if lead is None else self._created(action, lead)
