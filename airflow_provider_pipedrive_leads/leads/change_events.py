@@ -13,14 +13,14 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.endpoints import GET_ARCHIVED_LEADS, GET_LEADS
 from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field, from_wire
 from airflow_provider_pipedrive_leads.leads.change_wishes import json_value
-from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED
+from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Cursor, cursor_at
 from airflow_provider_pipedrive_leads.leads.columns import STANDARD_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
-    from airflow_provider_pipedrive_leads.leads.changes import Change, Cursor
+    from airflow_provider_pipedrive_leads.leads.changes import Change
 
     Lead = dict[str, Any]
     Read = Callable[[Lead], Any]
@@ -108,24 +108,33 @@ def event_id(change: Change) -> str:
     return f"{change.lead['id']}@{change.lead['update_time']}{mark}"
 
 
-def events(changes: Sequence[Change], wishes: Wishes, max_leads: int) -> list[dict[str, Any]]:
-    """Make the events that tell the wanted changes, oldest first, none left out.
+def event(told: Sequence[Change], more: int, wishes: Wishes) -> dict[str, Any]:
+    """Make the event that tells some changes.
 
-    :param max_leads: leads in an event; the rest comes in the events behind it.
-    :return: for each event ``status``, ``leads``, ``count`` (leads in it), ``more`` (leads in the events right behind
-        it) and ``watermark`` (the ``update_time`` up to which everything was told); none if nothing is wanted.
+    :param told: at least one, oldest first.
+    :param more: how many changes wait to be told after these.
     """
-    wanted = [change for change in changes if wishes.want(change)]
-    return [
-        {
-            "status": "success",
-            "leads": [_told(change, wishes) for change in wanted[first : first + max_leads]],
-            "count": len(wanted[first : first + max_leads]),
-            "more": max(0, len(wanted) - first - max_leads),
-            "watermark": wanted[first : first + max_leads][-1].lead["update_time"],
-        }
-        for first in range(0, len(wanted), max_leads)
-    ]
+    return {
+        "status": "success",
+        "leads": [_told(change, wishes) for change in told],
+        "count": len(told),
+        "more": more,
+        "watermark": told[-1].lead["update_time"],
+    }
+
+
+def cursor_before(waiting: Sequence[Change], cursor: Cursor) -> Cursor:
+    """The cursor from which a poll tells again what waits to be told, and little else.
+
+    :param cursor: what the polls that brought these changes came to.
+    """
+    if not waiting:
+        return cursor
+    # A lead is new only to a cursor that is no later than it.
+    oldest = min(change.lead["add_time" if change.kind == "created" else "update_time"] for change in waiting)
+    ids = {change.lead["id"] for change in waiting}
+    seen = {lead_id: version for lead_id, version in cursor.seen.items() if lead_id not in ids}
+    return Cursor(min(cursor.since, cursor_at(oldest).since), seen)
 
 
 def _told(change: Change, wishes: Wishes) -> dict[str, Any]:

@@ -46,10 +46,10 @@ class PipedriveLeadsChangedTrigger(BaseEventTrigger):
     """Fires when leads change: for the ``AssetWatcher`` of an asset on which a DAG is scheduled.
 
     An event is ``{"status": "success", "leads": [{"id", "kind", "event_id", fields…}], "count", "more", "watermark"}``:
-    leads as they were when Pipedrive was polled, oldest change first. ``more`` of them come in the events right behind
-    it, and ``watermark`` is the ``update_time`` up to which all was told. In a DAG run it is the ``payload`` of an
-    asset event's ``extra``. Each change is told at least once; one that is told again, after a triggerer was killed,
-    has the same ``event_id``.
+    leads as they were when Pipedrive was polled, oldest change first. ``more`` of them come in further events, one
+    every 10 seconds, and ``watermark`` is the latest ``update_time`` that was told. In a DAG run it is the ``payload``
+    of an asset event's ``extra``. Each change is told at least once; one that is told again, after a triggerer was
+    killed, has the same ``event_id``.
 
     A new watcher begins now; one with another account, kinds or filters is a new one. How far it has come is kept in
     the state store of its asset. All triggers of a connection that run in one triggerer share one poll, which costs 20
@@ -68,7 +68,7 @@ class PipedriveLeadsChangedTrigger(BaseEventTrigger):
     :param poll_interval: seconds between two polls, at least 10.
     :param daily_share: the part of the company's API tokens of a day that polling may cost; if ``poll_interval`` would
         cost more, polls are further apart.
-    :param max_leads: leads in an event, at most 1000; more of them make more events.
+    :param max_leads: leads in an event, at most 1000; the rest comes in further events.
     :param pipedrive_conn_id: the Airflow connection.
     :raises PipedriveValidationError: a parameter cannot be right.
     """
@@ -123,18 +123,17 @@ class PipedriveLeadsChangedTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Batch]) -> AsyncIterator[TriggerEvent]:
         """Yield the events that tell what is new to this trigger in each poll."""
-        from airflow_provider_pipedrive_leads.leads.change_events import events, news
         from airflow_provider_pipedrive_leads.triggers.leads_stream import stream_of
 
         watcher = self._watcher = await self._as_watcher()
         stream_of(self.shared_stream_key()).enter(watcher)
         try:
             async for batch in shared_stream:
-                if watcher in batch.begun and watcher.cursor is not None and watcher.wishes is not None:
-                    for payload in events(news(batch.changes, watcher.cursor), watcher.wishes, self.max_leads):
+                if watcher in batch.begun:
+                    payload = watcher.next_event(batch, self.max_leads)
+                    if payload is not None:
                         yield LeadsChangedEvent(payload=payload)
-                    watcher.cursor = batch.after
-                    batch.handled.append(watcher)
+                    batch.handled[watcher] = watcher.reached()
         finally:
             await self.cleanup()
 

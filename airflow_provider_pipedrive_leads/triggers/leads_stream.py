@@ -17,7 +17,7 @@ import math
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from airflow.triggers.shared_stream import SharedStreamProducer
@@ -30,7 +30,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveServerError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads.change_events import tokens_per_poll
+from airflow_provider_pipedrive_leads.leads.change_events import cursor_before, event, news, tokens_per_poll
 from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Change, Cursor, cursor_at, poll
 from airflow_provider_pipedrive_leads.leads.daily_budget import next_probe
 from airflow_provider_pipedrive_leads.leads.polling import SHORTEST_INTERVAL, seconds_between_polls
@@ -47,6 +47,9 @@ GATHERING = 2.0
 """Seconds that the first poll waits for the other triggers of a triggerer that has just started."""
 AFTER_REFUSAL = 900.0
 """Seconds until something that people must mend, such as a refused token, is tried again."""
+BETWEEN_EVENTS = SHORTEST_INTERVAL
+"""Seconds between two events of an asset: Airflow 3.3 starts a run with the first of several events that are stored
+before its scheduler looks, and lets the others wait until something else changes."""
 HOOK_LIFE = 3600.0
 """Seconds after which the connection, and names of fields and options, are read anew."""
 
@@ -83,6 +86,20 @@ class Watcher:
         self._read_with: PipedriveLeadsHook | None = None
         self._store = keep
         self._stored = cursor
+        self.waiting: list[Change] = []
+
+    def next_event(self, batch: Batch, max_leads: int) -> dict[str, Any] | None:
+        """Take what is new out of a batch, and make an event of what waits longest; None if nothing does."""
+        if self.cursor is None or self.wishes is None:
+            return None
+        self.waiting += [change for change in news(batch.changes, self.cursor) if self.wishes.want(change)]
+        self.cursor = batch.after or self.cursor
+        told, self.waiting = self.waiting[:max_leads], self.waiting[max_leads:]
+        return event(told, len(self.waiting), self.wishes) if told else None
+
+    def reached(self) -> Cursor | None:
+        """Up to where all is told."""
+        return self.cursor and cursor_before(self.waiting, self.cursor)
 
     def prepare(self, hook: PipedriveLeadsHook, *, names_may_have_changed: bool) -> bool:
         """Learn what the trigger's names mean in the account; False if there are no such names."""
@@ -108,18 +125,18 @@ class Watcher:
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What one poll brought.
+    """What one poll brought; or nothing, to let watchers go on with what waits.
 
+    :param begun: the watchers that it is for: a poll covers their cursors.
     :param changes: oldest first.
-    :param after: how far it came.
-    :param begun: the watchers whose cursors it covers.
-    :param handled: those that took what was new to them; the others did not come that far.
+    :param after: how far the poll came.
+    :param handled: up to where all is told, for those that handled it.
     """
 
-    changes: list[Change]
-    after: Cursor
     begun: list[Watcher]
-    handled: list[Watcher]
+    changes: list[Change] = []
+    after: Cursor | None = None
+    handled: dict[Watcher, Cursor | None] = {}
 
 
 class Stream:
@@ -175,14 +192,26 @@ class LeadsProducer(SharedStreamProducer):
         while True:
             await self._until_due()
             watchers = list(self._stream.watchers)
-            if watchers and (batch := await self._look(watchers)):
-                yield batch, batch
+            if not watchers or (batch := await self._look(watchers)) is None:
+                continue
+            busy = bool(batch.changes) or any(watcher.waiting for watcher in watchers)
+            yield batch, batch
+            while busy:
+                await self._until_due(at_most=BETWEEN_EVENTS)
+                late = [watcher for watcher in self._stream.watchers if watcher.waiting]
+                busy = bool(late) and self._stream.due > _clock()
+                if busy:
+                    batch = Batch(late)
+                    yield batch, batch
 
-    async def _until_due(self) -> None:
-        """Wait for the next poll; for a watcher that is to begin now, only until others may have come, too."""
+    async def _until_due(self, at_most: float = math.inf) -> None:
+        """Wait for the next poll; for a watcher that is to begin now, only until others may have come, too.
+
+        :param at_most: seconds.
+        """
         stream = self._stream
         with suppress(TimeoutError):
-            await _wait(stream.called, max(0.0, stream.due - _clock()) if stream.watchers else None)
+            await _wait(stream.called, min(at_most, max(0.0, stream.due - _clock())) if stream.watchers else None)
             stream.called.clear()
             if not self._spent_since:
                 stream.due = max(_clock() + GATHERING, stream.polled_at + SHORTEST_INTERVAL)
@@ -228,7 +257,7 @@ class LeadsProducer(SharedStreamProducer):
         changes, after = poll(hook, oldest, archived=any(ARCHIVED in watcher.kinds for watcher in able))
         if changes:
             able = [watcher for watcher in able if watcher.prepare(hook, names_may_have_changed=True)]
-        return Batch(changes, after, able, [])
+        return Batch(able, changes, after)
 
     def _live_hook(self) -> PipedriveLeadsHook:
         from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
@@ -290,7 +319,7 @@ class LeadsProducer(SharedStreamProducer):
         reached: dict[Watcher, Cursor] = {}
         for item in batch:
             if not item.outcome.failed:
-                reached |= dict.fromkeys(item.broker_payload.handled, item.broker_payload.after)
+                reached |= {watcher: cursor for watcher, cursor in item.broker_payload.handled.items() if cursor}
         for watcher, cursor in reached.items():
             await watcher.keep(cursor)
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField, Option
 from airflow_provider_pipedrive_leads.exceptions import PipedriveValidationError
-from airflow_provider_pipedrive_leads.leads.change_events import Wishes, describer, events, news, tokens_per_poll
+from airflow_provider_pipedrive_leads.leads.change_events import (
+    Wishes,
+    cursor_before,
+    describer,
+    event,
+    news,
+    tokens_per_poll,
+)
 from airflow_provider_pipedrive_leads.leads.change_wishes import (
     expected_value,
     fields_value,
@@ -54,60 +61,61 @@ def wishes(kinds=("created", "updated", "archived"), links=None, matches=lambda 
 
 
 def test_an_event_tells_leads_and_how_far_it_goes():
-    changes = [change(1, 10, "created"), change(2, 20), change(3, 30, "archived")]
-    assert events(changes, wishes(), 2) == [
-        {
-            "status": "success",
-            "leads": [
-                {
-                    "id": "lead-001",
-                    "kind": "created",
-                    "event_id": "lead-001@2026-03-01T10:00:10.000Z",
-                    "title": "Lead 1",
-                },
-                {
-                    "id": "lead-002",
-                    "kind": "updated",
-                    "event_id": "lead-002@2026-03-01T10:00:20.000Z",
-                    "title": "Lead 2",
-                },
-            ],
-            "count": 2,
-            "more": 1,
-            "watermark": "2026-03-01T10:00:20.000Z",
-        },
-        {
-            "status": "success",
-            "leads": [
-                {
-                    "id": "lead-003",
-                    "kind": "archived",
-                    "event_id": "lead-003@2026-03-01T10:00:30.000Z/archived",
-                    "title": "Lead 3",
-                }
-            ],
-            "count": 1,
-            "more": 0,
-            "watermark": "2026-03-01T10:00:30.000Z",
-        },
+    changes = [change(1, 10, "created"), change(3, 30, "archived")]
+    assert event(changes, 7, wishes()) == {
+        "status": "success",
+        "leads": [
+            {
+                "id": "lead-001",
+                "kind": "created",
+                "event_id": "lead-001@2026-03-01T10:00:10.000Z",
+                "title": "Lead 1",
+            },
+            {
+                "id": "lead-003",
+                "kind": "archived",
+                "event_id": "lead-003@2026-03-01T10:00:30.000Z/archived",
+                "title": "Lead 3",
+            },
+        ],
+        "count": 2,
+        "more": 7,
+        "watermark": "2026-03-01T10:00:30.000Z",
+    }
+
+
+KINDS_OF_LEADS = st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59), st.booleans()), max_size=12)
+
+
+@given(KINDS_OF_LEADS, st.integers(0, 12))
+def test_what_waits_is_told_again_by_a_later_life(leads, told):
+    """As it was: a new lead that was edited since is still new."""
+    start = Cursor("2026-03-01T10:00:00Z")
+    changes = [
+        change(number, max(made, edited), "created" if new else "updated", made=made)
+        for number, (made, edited, new) in enumerate(leads)
     ]
+    for item in changes:
+        if item.kind == "updated":
+            item.lead["add_time"] = "2026-01-01T00:00:00.000Z"
+    changes.sort(key=lambda item: (item.lead["update_time"], item.lead["id"]))
+    after = Cursor("2026-03-01T10:00:40Z", {item.lead["id"]: item.lead["update_time"] for item in changes})
+    waiting = changes[told:]
+    kept = cursor_before(waiting, after)
+    assert start.since <= kept.since <= after.since
+    assert [item for item in news(changes, kept) if item in waiting] == waiting
 
 
-@given(st.integers(0, 60), st.integers(1, 25))
-def test_nothing_is_left_out_and_nothing_told_twice(size, most):
-    changes = [change(number, number) for number in range(size)]
-    found = events(changes, wishes(), most)
-    assert [told["id"] for event in found for told in event["leads"]] == [change.lead["id"] for change in changes]
-    assert all(1 <= event["count"] == len(event["leads"]) <= most for event in found)
-    left = [sum(event["count"] for event in found[place + 1 :]) for place in range(len(found))]
-    assert [event["more"] for event in found] == left
+def test_where_nothing_waits_the_cursor_is_what_the_polls_came_to():
+    cursor = Cursor("2026-03-01T10:00:40Z", {"lead-001": "2026-03-01T10:00:41.000Z"})
+    assert cursor_before([], cursor) == cursor
 
 
 def test_only_wanted_changes_are_told():
     changes = [change(1, 10, "created"), change(2, 20), change(3, 30, "archived"), change(4, 40, owner_id=9)]
 
     def told(wanted):
-        return [found["id"] for event in events(changes, wanted, 100) for found in event["leads"]]
+        return [item.lead["id"] for item in changes if wanted.want(item)]
 
     assert told(wishes(kinds=("created",))) == ["lead-001"]
     assert told(wishes(kinds=("archived",))) == ["lead-003"]

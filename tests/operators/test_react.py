@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.models import dagrun
 
-from airflow_provider_pipedrive_leads.leads.change_events import Wishes, describer, events
+from airflow_provider_pipedrive_leads.leads.change_events import Wishes, describer, event
 from airflow_provider_pipedrive_leads.leads.changes import cursor_at, poll
 from example_dags.example_pipedrive_react import LEADS, dag
 
@@ -47,7 +47,7 @@ def new_leads(sandbox, client, person_id):
     (watcher,) = LEADS.watchers
     trigger = watcher.trigger
     wishes = Wishes(trigger.on, {}, lambda _: True, describer(trigger.fields, client.catalogue))
-    return made, events(changes, wishes, trigger.max_leads)
+    return made, [event(changes, 0, wishes)]
 
 
 def test_it_looks_at_leads_that_are_worth_it(sandbox, client, run_dag, started_by, new_leads):
