@@ -74,6 +74,7 @@ async def wait_for(client: PipedriveClient, wait: Wait, terms: Terms) -> list[st
 class Waiter:
     """One that waits.
 
+    :ivar since: the second from which on what changed is news to it.
     :ivar found: what ends the wait.
     :ivar fresh: whether no list was read for it yet, so that the next one is to be read from its own ``since`` on.
     :ivar changed: the latest ``update_time`` that its lead was seen with.
@@ -83,6 +84,7 @@ class Waiter:
     def __init__(self, wait: Wait, terms: Terms) -> None:
         self.wait = wait
         self.terms = terms
+        self.since = moment_value("since", wait.since)
         self.found: Future[list[str]] = asyncio.get_running_loop().create_future()
         self.fresh = True
         self.changed = wait.changed if isinstance(wait, OneLead) else None
@@ -210,7 +212,7 @@ class Feed:
             self._spent_since = None
 
     async def _look_by_id(self, lead_id: str, waiters: Sequence[Waiter]) -> None:
-        there = min((waiter.wait.since for waiter in waiters if waiter.changed), default=None)
+        there = min((waiter.since for waiter in waiters if waiter.changed), default=None)
         changed = min((waiter.changed for waiter in waiters if waiter.changed), default=None)
         seen = await self._ask(partial(fate, self._client, lead_id, there=there, changed=changed), waiters)
         for waiter in waiters:
@@ -220,7 +222,7 @@ class Feed:
 
     async def _look_at_list(self, filter_id: int | None, looks: Plan, waiters: Sequence[Waiter]) -> None:
         cursor = self._cursors.get(filter_id)
-        fresh = [waiter.wait.since for waiter in waiters if waiter.fresh]
+        fresh = [waiter.since for waiter in waiters if waiter.fresh]
         if cursor is None or fresh:
             cursor = Cursor(min([*fresh, *([cursor.since] if cursor else [])]))
         archived = looks.archived and filter_id is None
@@ -238,7 +240,7 @@ class Feed:
                 waiter.take_fate(fates[waiter.wait.lead_id])
 
     async def _look_at_deals(self, waiters: Sequence[Waiter]) -> None:
-        since = min([waiter.wait.since for waiter in waiters if waiter.fresh] + [self._deals_since or LATEST])
+        since = min([waiter.since for waiter in waiters if waiter.fresh] + [self._deals_since or LATEST])
         deals = await self._ask(partial(_deals, self._client, since), waiters)
         if deals is None:
             return

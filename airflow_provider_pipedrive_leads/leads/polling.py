@@ -14,7 +14,8 @@ SHORTEST_INTERVAL = 10.0
 """Seconds; what fires sooner can outrun Airflow's own bookkeeping of a task that is still leaving its worker."""
 DAILY_SHARE = 0.1
 """The part of the company's day that waiting may cost where nothing else is wanted."""
-SECONDS_A_DAY = 86_400
+SECONDS_A_DAY = 86_400.0
+LONGEST_INTERVAL = 30 * SECONDS_A_DAY
 
 
 def seconds_between_polls(
@@ -28,15 +29,15 @@ def seconds_between_polls(
     :param daily_share: the part of the day that polling may cost, above 0, at most 1.
     :return: seconds, and a sentence for the log that says which pace won and why.
     """
-    day = SMALLEST_DAY if daily_limit is None else daily_limit
+    day = daily_limit or SMALLEST_DAY
     polls = day * daily_share / max(1, tokens_per_poll)
-    affordable = math.inf if polls <= 0 else SECONDS_A_DAY / polls
-    source = "assumed, for Pipedrive does not tell" if daily_limit is None else "as Pipedrive tells"
+    whole = math.floor(polls) if polls >= 1 else polls  # a day holds as many whole polls, however they fall
+    affordable = min(SECONDS_A_DAY / whole, LONGEST_INTERVAL) if whole else LONGEST_INTERVAL
+    source = "as Pipedrive tells" if daily_limit else "assumed, for Pipedrive does not tell"
     budget = f"{daily_share:.4g} of the day's {day} API tokens ({source}) at {tokens_per_poll} a poll"
     if affordable > poll_interval:
-        seconds = min(affordable, float(SECONDS_A_DAY))
-        return seconds, f"Polling every {seconds:.0f} s instead of {poll_interval:g} s: no more is in {budget}."
-    return float(poll_interval), f"Polling every {poll_interval:g} s, as asked for; {budget} would allow it more often."
+        return affordable, f"Polling every {affordable:.0f} s instead of {poll_interval:g} s: no more is in {budget}."
+    return float(poll_interval), f"Polling every {poll_interval:g} s, as asked for; that is within {budget}."
 
 
 def poll_interval_value(value: float | str) -> float:
