@@ -80,7 +80,12 @@ class PipedriveLeadSensor(BaseSensorOperator):
             with _never_failing(self):
                 return self._look_and_leave()
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None, deadline: str) -> str:  # noqa: ARG002
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002
+        event: dict[str, Any] | None = None,
+        deadline: str | None = None,  # noqa: ARG002
+    ) -> str:
         """Go on with what the trigger found."""
         with _never_failing(self):
             return _lead_ids(event)[0]
@@ -197,12 +202,17 @@ class PipedriveLeadsSensor(BaseSensorOperator):
             with _never_failing(self):
                 return self._look_and_leave(_deadline(self))
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None, deadline: str) -> list[str]:  # noqa: ARG002
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002
+        event: dict[str, Any] | None = None,
+        deadline: str | None = None,
+    ) -> list[str]:
         """Look once more: leads that the trigger saw match may be gone."""
         with _never_failing(self):
             _lead_ids(event)
         with daily_budget(self), _never_failing(self):
-            return self._look_and_leave(deadline)
+            return self._look_and_leave(deadline or _deadline(self))
 
     def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on when the day's budget is back."""
@@ -293,7 +303,12 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
             with _never_failing(self):
                 return self._ask_and_leave()
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None, deadline: str) -> int:  # noqa: ARG002
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002
+        event: dict[str, Any] | None = None,
+        deadline: str | None = None,
+    ) -> int:
         """Go on with what the trigger found."""
         from airflow_provider_pipedrive_leads.leads.conversion import read_verdict
         from airflow_provider_pipedrive_leads.leads.first_look import deal_made
@@ -303,7 +318,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
             hook = PipedriveLeadsHook(self.pipedrive_conn_id)
             deal_id = deal_made(hook, self.lead_id, self.conversion_id, read_verdict(event or {}))
             if deal_id is None:
-                self._leave_until(deadline)
+                self._leave_until(deadline or _deadline(self))
             return deal_id
 
     def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:

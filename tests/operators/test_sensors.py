@@ -1,0 +1,278 @@
+"""Sensors in real Airflow: poked, rescheduled, deferred, mapped, templated, late, refused."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+
+from airflow_provider_pipedrive_leads.exceptions import (
+    PipedriveAuthError,
+    PipedriveDailyBudgetError,
+    PipedriveError,
+    PipedriveNotFoundError,
+    PipedriveValidationError,
+)
+from airflow_provider_pipedrive_leads.leads import polling
+from airflow_provider_pipedrive_leads.sensors.leads import (
+    PipedriveLeadConversionSensor,
+    PipedriveLeadSensor,
+    PipedriveLeadsSensor,
+)
+from airflow_provider_pipedrive_leads.triggers import conversion as conversion_trigger
+from airflow_provider_pipedrive_leads.triggers import leads as leads_trigger
+
+UNKNOWN = "4d1b0a50-1f7a-11ef-8c3b-6f1e2a9d7c55"
+SENSORS = (PipedriveLeadSensor, PipedriveLeadsSensor, PipedriveLeadConversionSensor)
+QUICK = {"deferrable": True, "poll_interval": 0.3}
+
+
+@pytest.fixture(autouse=True)
+def quick(connection, sandbox, monkeypatch):
+    """Let short intervals pass, and triggers fire at once."""
+    monkeypatch.setattr(polling, "SHORTEST_INTERVAL", 0.1)
+    monkeypatch.setattr(polling, "LONGEST_INTERVAL", 0.4)
+    monkeypatch.setattr(leads_trigger, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(conversion_trigger, "FIRST_WAIT", 0.0)
+    yield
+    sandbox.control.clear_faults()
+
+
+@pytest.fixture
+def lead_id(client, person_id):
+    return client.add_lead("Before", person_id=person_id)["id"]
+
+
+def after_a_look(sandbox, change, *args, **options):
+    """Make a change once somebody has asked for leads."""
+    sandbox.control.reset_counters()
+
+    def wait_and_change():
+        while not any(seen["method"] == "GET" for seen in sandbox.control.requests()):
+            time.sleep(0.05)
+        time.sleep(0.2)
+        change(*args, **options)
+
+    thread = threading.Thread(target=wait_and_change)
+    thread.start()
+    return thread
+
+
+def looked(sensor):
+    """What one execution does: gives a result, or the deferral."""
+    try:
+        return sensor.execute.__wrapped__(sensor, {})
+    except TaskDeferred as deferred:
+        return deferred
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferred"])
+def test_a_lead_is_waited_for(run_dag, sandbox, client, lead_id, mode):
+    how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
+    with DAG(f"waits_{mode}", schedule=None) as dag:
+        PipedriveLeadSensor(task_id="wait", lead_id=lead_id, expected={"Company size": "{{ '11-50' }}"}, **how)
+    changing = after_a_look(sandbox, client.update_lead, lead_id, **{"Company size": "11-50"})
+    ran = run_dag(dag)
+    changing.join()
+    assert (ran.tasks, ran.returned) == ({"wait": "success"}, {"wait": lead_id})
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferred"])
+def test_leads_are_waited_for(run_dag, sandbox, client, lead_id, person_id, mode):
+    how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
+    with DAG(f"many_{mode}", schedule=None) as dag:
+        PipedriveLeadsSensor(
+            task_id="wait",
+            min_count="{{ 2 }}",
+            person_id=str(person_id),
+            updated_since="2020-01-01",
+            expected={"title": "Before"},
+            **how,
+        )
+    changing = after_a_look(sandbox, client.add_lead, "Before", person_id=person_id)
+    ran = run_dag(dag)
+    changing.join()
+    assert ran.tasks == {"wait": "success"}
+    assert sorted(ran.returned["wait"]) == sorted(lead["id"] for lead in client.get_leads(person_id=person_id))
+
+
+@pytest.mark.parametrize("mode", ["poke", "deferred"])
+def test_a_conversion_is_waited_for(run_dag, sandbox, client, lead_id, mode):
+    how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
+    sandbox.control.set_delay("conversion", 5)
+    conversion_id = client.convert_lead_to_deal(lead_id)
+    with DAG(f"converts_{mode}", schedule=None) as dag:
+        PipedriveLeadConversionSensor(task_id="wait", lead_id=lead_id, conversion_id=conversion_id, **how)
+    passing = after_a_look(sandbox, sandbox.control.advance, 10)
+    ran = run_dag(dag)
+    passing.join()
+    sandbox.control.set_delay("conversion", 1)
+    (deal_id,) = [deal["id"] for deal in client.get_deals() if deal["source_lead_id"] == lead_id]
+    assert (ran.tasks, ran.returned) == ({"wait": "success"}, {"wait": deal_id})
+
+
+def test_mapped_and_deferred(run_dag, sandbox, client, lead_id, person_id):
+    other = client.add_lead("Other", person_id=person_id)["id"]
+    with DAG("mapped_sensors", schedule=None) as dag:
+        PipedriveLeadSensor.partial(task_id="wait", expected={"title": "After"}, **QUICK).expand(
+            lead_id=[lead_id, other]
+        )
+
+    def change():
+        client.update_lead(lead_id, title="After")
+        client.update_lead(other, title="After")
+
+    changing = after_a_look(sandbox, change)
+    ran = run_dag(dag)
+    changing.join()
+    assert ran.state == "success"
+    assert ran.returned == {("wait", 0): lead_id, ("wait", 1): other}
+
+
+def test_rescheduled(client, lead_id):
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    class Ti:
+        def get_first_reschedule_date(self, context):
+            return None
+
+    sensor = PipedriveLeadSensor(task_id="wait", lead_id=lead_id, expected={"title": "After"}, mode="reschedule")
+    with pytest.raises(AirflowRescheduleException):
+        sensor.execute.__wrapped__(sensor, {"ti": Ti()})
+    client.update_lead(lead_id, title="After")
+    assert sensor.execute.__wrapped__(sensor, {"ti": Ti()}) == lead_id
+
+
+def test_what_is_there_already_needs_no_trigger(client, lead_id, person_id):
+    sensor = PipedriveLeadSensor(task_id="wait", lead_id=lead_id.upper(), expected={"title": "Before"}, deferrable=True)
+    assert looked(sensor) == lead_id
+    sensor = PipedriveLeadsSensor(task_id="wait", person_id=person_id, deferrable=True)
+    assert looked(sensor) == [lead_id]
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_ends_are_told_apart(sandbox, client, person_id, lead_id, deferrable):
+    converted, archived = (client.add_lead(title, person_id=person_id)["id"] for title in ("Converted", "Archived"))
+    client.convert_lead_to_deal(converted)
+    client.delete_lead(lead_id)
+    client.update_lead(archived, is_archived=True)
+    sandbox.control.advance(5)
+
+    def sensor(which, expected):
+        return PipedriveLeadSensor(task_id="wait", lead_id=which, expected=expected, deferrable=deferrable)
+
+    assert looked(sensor(lead_id, "deleted")) == lead_id
+    assert looked(sensor(converted, "converted")) == converted
+    assert looked(sensor(archived, {"is_archived": True})) == archived
+    assert not sensor(archived, "deleted").poke({})
+    for which, expected in ((converted, "deleted"), (lead_id, "converted"), (converted, {"title": "Converted"})):
+        with pytest.raises(PipedriveNotFoundError, match="lead_id"):
+            looked(sensor(which, expected))
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        (PipedriveLeadSensor, {"expected": {"Compny size": "x"}}, "Company size"),
+        (PipedriveLeadSensor, {"expected": {"label_ids": "Hott"}}, "Hot"),
+        (PipedriveLeadSensor, {"expected": {}}, "expected"),
+        (PipedriveLeadSensor, {"expected": None}, "expected"),
+        (PipedriveLeadSensor, {"expected": "archived"}, "expected"),
+        (PipedriveLeadSensor, {"expected": "deleted", "lead_id": "17"}, "lead_id"),
+        (PipedriveLeadSensor, {"expected": "deleted", "poll_interval": 0.05}, "poll_interval"),
+        (PipedriveLeadSensor, {"expected": "deleted", "daily_share": 2}, "daily_share"),
+        (PipedriveLeadSensor, {"expected": {"title": "x"}, "lead_id": UNKNOWN}, "never existed"),
+        (PipedriveLeadsSensor, {"min_count": 0}, "min_count"),
+        (PipedriveLeadsSensor, {"min_count": "many"}, "min_count"),
+        (PipedriveLeadsSensor, {"owner_id": "me"}, "owner_id"),
+        (PipedriveLeadsSensor, {"updated_since": "soon"}, "updated_since"),
+        (PipedriveLeadsSensor, {"expected": {"Compny size": "x"}}, "Company size"),
+        (PipedriveLeadsSensor, {"poll_interval": "0.05"}, "poll_interval"),
+        (PipedriveLeadConversionSensor, {"conversion_id": "17"}, "conversion_id"),
+        (PipedriveLeadConversionSensor, {"conversion_id": UNKNOWN}, "is not known"),
+        (PipedriveLeadConversionSensor, {"conversion_id": UNKNOWN, "poll_interval": 0}, "poll_interval"),
+    ],
+)
+def test_bad_input_is_refused_at_the_first_look(sandbox, lead_id, kind, values, words, deferrable):
+    values = values if kind is PipedriveLeadsSensor else {"lead_id": lead_id, **values}
+    with pytest.raises(PipedriveError, match=words) as refused:
+        looked(kind(task_id="wait", deferrable=deferrable, **values))
+    assert isinstance(refused.value, PipedriveValidationError | PipedriveNotFoundError) or "known" in words
+
+
+@pytest.mark.parametrize("outcome", ["failed", "rejected"])
+def test_a_conversion_that_ended_badly_is_an_error(sandbox, client, lead_id, outcome):
+    sandbox.control.next_conversion(outcome)
+    conversion_id = client.convert_lead_to_deal(lead_id)
+    sandbox.control.advance(5)
+    with pytest.raises(PipedriveError, match=outcome):
+        looked(PipedriveLeadConversionSensor(task_id="wait", lead_id=lead_id, conversion_id=conversion_id))
+
+
+def test_a_deferred_sensor_times_out_as_a_poking_one_does(lead_id):
+    sensor = PipedriveLeadSensor(
+        task_id="wait", lead_id=lead_id, expected={"title": "x"}, deferrable=True, timeout=600, soft_fail=False
+    )
+    deferred = looked(sensor)
+    assert timedelta(seconds=590) < deferred.timeout <= timedelta(seconds=600)
+    late = {"error": "Trigger timeout"}
+    with pytest.raises(AirflowSensorTimeout):
+        sensor.resume_execution("__fail__", late, {})
+    sensor.soft_fail = True
+    with pytest.raises(AirflowSkipException):
+        sensor.resume_execution("__fail__", late, {})
+
+
+def test_a_second_wait_ends_when_the_first_would_have(client, person_id, lead_id):
+    """Of two leads that the trigger saw, one is gone when the task looks again."""
+    sensor = PipedriveLeadsSensor(task_id="wait", person_id=person_id, min_count=2, deferrable=True, timeout=600)
+    first = looked(sensor)
+    time.sleep(1)
+    event = {"status": "success", "lead_ids": [lead_id, UNKNOWN]}
+    with pytest.raises(TaskDeferred) as again:
+        sensor.resume_execution(first.method_name, {"event": event, **first.kwargs}, {})
+    assert again.value.timeout < timedelta(seconds=599)
+    assert again.value.kwargs == first.kwargs
+
+
+def test_errors_of_the_trigger_come_typed(lead_id):
+    sensor = PipedriveLeadSensor(task_id="wait", lead_id=lead_id, expected={"title": "x"}, deferrable=True)
+    event = {"status": "error", "error": "PipedriveAuthError", "message": "refused"}
+    with pytest.raises(PipedriveAuthError, match="refused"):
+        sensor.execute_complete({}, event, "")
+    for odd in (None, {}, {"status": "success"}):
+        with pytest.raises(PipedriveError, match="event"):
+            sensor.execute_complete({}, odd, "")
+    sensor.never_fail = True
+    with pytest.raises(AirflowSkipException):
+        sensor.execute_complete({}, event, "")
+
+
+@pytest.mark.parametrize("choice", ["fail", "wait"])
+def test_a_spent_day_at_the_first_look(sandbox, lead_id, choice):
+    sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
+    sensor = PipedriveLeadSensor(
+        task_id="wait", lead_id=lead_id, expected={"title": "x"}, deferrable=True, on_daily_budget=choice
+    )
+    if choice == "fail":
+        with pytest.raises(PipedriveDailyBudgetError):
+            looked(sensor)
+    else:
+        assert looked(sensor).method_name == "execute_next_day"
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_every_own_parameter_is_templated(sensor):
+    own = {name for name in inspect.signature(sensor.__init__).parameters if name not in ("self", "kwargs")}
+    assert own - {"on_daily_budget", "retry_policy", "deferrable", "poke_interval"} == set(sensor.template_fields)
+
+
+def test_intervals_are_long_by_default():
+    many = PipedriveLeadsSensor(task_id="wait")
+    assert (many.poke_interval, many.poll_interval, many.daily_share) == (300, 300, 0.1)
