@@ -53,7 +53,8 @@ class PipedriveLeadsChangedTrigger(BaseEventTrigger):
 
     A new watcher begins now; one with another account, kinds or filters is a new one. How far it has come is kept in
     the state store of its asset. All triggers of a connection that run in one triggerer share one poll, which costs 20
-    API tokens, and 40 more if one of them wants to hear of archived leads.
+    API tokens, and 40 more if one of them wants to hear of archived leads. Give each asset one watcher: of events that
+    come to an asset at the same moment, Airflow 3.3 starts a run with the first, and keeps the others for the next run.
 
     Not told, because a poll sees leads as they are: deleted and converted leads, values before a change, states between
     two polls, and that a lead was restored, which is told as ``updated``.
