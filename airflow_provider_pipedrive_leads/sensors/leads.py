@@ -10,6 +10,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.leads.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, Terms
 
-POLL_INTERVAL = 300.0
-DAILY_SHARE = 0.1
 CONVERSION_POLL_INTERVAL = 30.0
 
 

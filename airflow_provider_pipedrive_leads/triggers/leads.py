@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_pipedrive_leads.leads.polling import DAILY_SHARE, POLL_INTERVAL
+from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from airflow_provider_pipedrive_leads.client import PipedriveClient
     from airflow_provider_pipedrive_leads.leads.waiting import Terms, Wait
+
+__all__ = ["PipedriveLeadTrigger", "PipedriveLeadsChangedTrigger", "PipedriveLeadsTrigger"]
 
 FIRST_WAIT = 10.0
 """Seconds: a trigger that fires while the worker is still leaving the task loses its event in Airflow 3.3."""
-POLL_INTERVAL = 300.0
-DAILY_SHARE = 0.1
 
 
 class PipedriveLeadTrigger(BaseTrigger):
@@ -55,12 +59,7 @@ class PipedriveLeadTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``{"status": "success", "lead_ids": [id]}``, or ``"error"``, ``error`` and ``message``."""
-        import msgspec
-
-        from airflow_provider_pipedrive_leads.leads.waiting import OneLead, Terms
-
-        wait, terms = msgspec.convert(self.wait, OneLead), msgspec.convert(self.terms, Terms)
-        yield await _event(self.pipedrive_conn_id, wait, terms)
+        yield await _event(self)
 
 
 class PipedriveLeadsTrigger(BaseTrigger):
@@ -120,25 +119,35 @@ class PipedriveLeadsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``{"status": "success", "lead_ids": [...]}``, or ``"error"``, ``error`` and ``message``."""
-        import msgspec
-
-        from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, Terms
-
-        wait, terms = msgspec.convert(self.wait, ManyLeads), msgspec.convert(self.terms, Terms)
-        yield await _event(self.pipedrive_conn_id, wait, terms)
+        yield await _event(self)
 
 
-async def _event(pipedrive_conn_id: str, wait: Wait, terms: Terms) -> TriggerEvent:
+async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> TriggerEvent:
     from airflow_provider_pipedrive_leads.api.errors import PipedriveError
-    from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-    from airflow_provider_pipedrive_leads.leads.feed import wait_for
 
     loop = asyncio.get_running_loop()
     soonest = loop.time() + FIRST_WAIT
+    found: dict[str, Any]
     try:
-        client = await asyncio.to_thread(PipedriveLeadsHook(pipedrive_conn_id).get_conn)
+        client, wait, terms = await asyncio.to_thread(_prepared, trigger)
+        from airflow_provider_pipedrive_leads.leads.feed import wait_for
+
         found = {"status": "success", "lead_ids": await wait_for(client, wait, terms)}
     except PipedriveError as error:
         found = {"status": "error", "error": type(error).__name__, "message": str(error)}
     await asyncio.sleep(soonest - loop.time())  # the feed may have found it for others a moment after this one joined
     return TriggerEvent(found)
+
+
+def _prepared(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> tuple[PipedriveClient, Wait, Terms]:
+    """Do in a thread what takes long: look the connection up, and load what the first wait of a process needs."""
+    import msgspec
+
+    import airflow_provider_pipedrive_leads.leads.feed  # noqa: F401
+    from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+    from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, OneLead, Terms
+
+    is_one = isinstance(trigger, PipedriveLeadTrigger)
+    wait = msgspec.convert(trigger.wait, OneLead) if is_one else msgspec.convert(trigger.wait, ManyLeads)
+    client = PipedriveLeadsHook(trigger.pipedrive_conn_id).get_conn()
+    return client, wait, msgspec.convert(trigger.terms, Terms)

@@ -124,7 +124,7 @@ def test_who_waits_is_told(opened, sandbox, client, leads, count):
 
     asyncio.run(run())
     paths = {seen["path"] for seen in sandbox.control.requests() if seen["method"] == "GET"}
-    assert paths == ({"/v1/leads"} if count == 12 else set())
+    assert paths == {"/v1/leads" if count == 12 else f"/v1/leads/{leads[0]}"}
 
 
 @pytest.mark.parametrize("count", [1, 12], ids=["by id", "by list"])

@@ -167,7 +167,10 @@ def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
 
     async def run():
         watching = asyncio.create_task(watch())
-        tasks = [asyncio.create_task(anext(trigger.run())) for trigger in triggers]
+        tasks = []
+        for trigger in triggers:
+            tasks.append(asyncio.create_task(anext(trigger.run())))
+            await asyncio.sleep(0)  # as the triggerer does
         await asyncio.sleep(4 * interval)  # all have joined
         await asyncio.to_thread(sandbox.control.reset_counters)
         held.clear()
