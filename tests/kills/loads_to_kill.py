@@ -130,7 +130,7 @@ def run_child(order: dict[str, Any], to: int) -> None:
     """Load, tell what came of it, and leave this process."""
     try:
         results.ROWS_OF_PART = order["rows_of_part"]
-        places = Places(to, order["held"], order["nth"], order["results"])
+        places = Places(to, order["held"], order["nth"], f"{order['results']}/")
         sys.addaudithook(places.watch)
         tell(to, load(order, places))
     except BaseException:

@@ -314,7 +314,7 @@ class Account:
         """Load under kills and faults until a try ends well; check what is told at each kill, and all in the end."""
         results, kills = self._folder / name, drawn_kills(self._chance)
         order = self._order(name, wanted.write(self._folder / f"{name}.jsonl"), len(wanted.outcomes))
-        tried = None
+        tried = kill = None
         for label in (f"try-{number}" for number in range(1, MOST_TRIES + 1)):
             kill = kills.pop(0) if kills else None
             order_faults(self._sandbox, self._chance, kill)
@@ -326,7 +326,6 @@ class Account:
                 self._note(tried)
                 check_told(self._sandbox, outcomes_of(results, label), wanted)
             elif "counts" in tried.outcome:
-                assert kill is None, "the load ended before it came to where it was to be killed"
                 break
         self._sandbox.control.clear_faults()
         time.sleep(LATE)
@@ -334,6 +333,7 @@ class Account:
         assert tried.outcome is not None
         assert "counts" in tried.outcome
         check_ended(self._sandbox, results, label, wanted)
+        assert kill is None, "the load ended before it came to where it was to be killed"
 
     def load_again(self, wanted: Wanted, name: str) -> list[str]:
         """Load the same rows in a new run, but for those that Pipedrive refuses; give the places passed."""
