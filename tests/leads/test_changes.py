@@ -14,7 +14,18 @@ from airflow_provider_pipedrive_leads.exceptions import PipedriveServerError, Pi
 from airflow_provider_pipedrive_leads.leads import changes as module
 from airflow_provider_pipedrive_leads.leads.changes import Cursor, cursor_at, poll, read_changes
 from airflow_provider_pipedrive_leads.leads.walk import Page
-from tests.leads.simulated_account import Answer, SimulatedSource, World, beginnings, changes, schedules
+from tests.leads.simulated_account import (
+    Answer,
+    Beginning,
+    Edit,
+    Move,
+    SimulatedSource,
+    Wait,
+    World,
+    beginnings,
+    changes,
+    schedules,
+)
 
 MANY_MOVES = 100
 
@@ -73,6 +84,22 @@ def test_every_change_is_given_once(beginning, rounds, archived, contrary, limit
         unseen = (lead.is_archived and not archived) or (contrary and lead_id in moved)
         if lead != before.get(lead_id) and not unseen:
             assert latest[lead_id] == lead.version
+
+
+def test_what_slips_through_between_the_two_lists_is_given_next():
+    """A lead is archived when the archived ones were read already, and long before the last change of the poll."""
+    world = World([Beginning(1_000, archived=False)] * 2, (), contrary=False, moves_allowed=1)
+    source, account = SourceOfLeads(world, [1]), world.account
+    slipped, edited = account.leads
+    account.pass_time(1_000)
+    cursor = cursor_at(account.now())
+    account.pass_time(2_000)
+    world.steps.extend([Answer(0), Move(0), Wait(600_000), Edit(1), Answer(0)])
+    given_out = []
+    for _ in range(2):
+        found, cursor = read_changes(source, cursor, archived=True, clock=lambda: account.now_ms / 1000)
+        given_out.append([each.lead["id"] for each in found])
+    assert given_out == [[edited], [slipped]]
 
 
 @pytest.fixture
