@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 
@@ -98,9 +99,16 @@ async def ended(task, seconds=5):
     return await asyncio.wait_for(asyncio.shield(task), seconds)
 
 
+@pytest.fixture(scope="module")
+def unused_leads(sandbox):
+    sandbox.control.leads(600, archived=0.0)
+    return iter([lead["id"] for lead in sandbox.control.all_leads() if not lead["is_archived"]])
+
+
 @pytest.fixture
-def leads(client, person_id):
-    return [client.add_lead(f"Lead {number}", person_id=person_id)["id"] for number in range(12)]
+def leads(unused_leads):
+    """Twelve leads that no other test knows."""
+    return list(islice(unused_leads, 12))
 
 
 def first_look(opened, lead_id, expected):
@@ -150,7 +158,7 @@ def test_an_old_state_does_not_count_for_who_joins(opened, sandbox, client, lead
     waits = [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[: others + 1]]
     client.update_lead(leads[0], title="Passing")
     path = "/v1/leads" if others else f"/v1/leads/{leads[0]}"
-    sandbox.control.fault("GET", path, "slow_body", seconds=1)
+    sandbox.control.fault("GET", path, "slow_body", seconds=0.6)
 
     async def run():
         async with all_waiting(opened, *waits):
@@ -158,7 +166,7 @@ def test_an_old_state_does_not_count_for_who_joins(opened, sandbox, client, lead
             await asyncio.to_thread(client.update_lead, leads[0], title="Passed")
             looked = await asyncio.to_thread(first_look, opened, leads[0], {"title": "Passing"})
             async with all_waiting(opened, looked) as tasks:
-                await asyncio.sleep(2)
+                await asyncio.sleep(1)
                 assert not tasks[0].done()
 
     asyncio.run(run())
@@ -340,7 +348,7 @@ def virtual_time(sandbox, monkeypatch, no_waiting):
 
 
 def test_a_spent_day_fails_some_and_others_wait(virtual_time, opened, sandbox, leads, client):
-    patient = first_look(opened, leads[0], {"title": "Lead 0", "was_seen": "true"})
+    patient = first_look(opened, leads[0], {"title": "Woken"})
     began = virtual_time["now"]
 
     async def run():
@@ -352,7 +360,7 @@ def test_a_spent_day_fails_some_and_others_wait(virtual_time, opened, sandbox, l
         assert not waiting.done()
         while len(virtual_time["slept"]) < 4:
             await asyncio.sleep(0.01)
-        await asyncio.to_thread(client.update_lead, leads[0], was_seen=True)
+        await asyncio.to_thread(client.update_lead, leads[0], title="Woken")
         assert await ended(waiting) == [leads[0]]
 
     asyncio.run(run())
