@@ -84,7 +84,7 @@ ALLOWED = {
     "hooks": {"api", "files", "leads", "login", "client", "assets", "hooks"},
     "operators": {"api", "leads", "files", "exceptions", "hooks", "links", "operators", "retry_policy", "triggers"},
     "transfers": {"api", "leads", "sql", "hooks", "operators", "retry_policy", "transfers"},
-    "triggers": {"api", "leads", "hooks", "triggers"},
+    "triggers": {"api", "client", "leads", "hooks", "triggers"},
     "retry_policy": {"api"},
     "sensors": {"api", "leads", "hooks", "operators", "retry_policy", "sensors", "triggers"},
     "sandbox": {"sandbox"},
