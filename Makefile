@@ -22,7 +22,7 @@ test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
-	@$(BIN)/python -m pytest -m long
+	@$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadfile
 
 bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.hook_calls
