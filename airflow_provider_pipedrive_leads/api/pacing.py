@@ -27,6 +27,8 @@ LEAST_ALLOWED = 20
 SEARCHES_ALLOWED = 10
 """Search calls per window, on every plan."""
 SHORT_SLEEP = 0.01
+SHORTEST_SLEEP = 0.0001
+"""No place is never 0 s, however times round."""
 LONGEST_MEMORY = 10.0
 """Seconds for which ended calls are remembered beyond the window, to compare with reports that were long under way."""
 
@@ -86,7 +88,8 @@ class BurstWindow:
             return 0.0
         if taken == self._in_flight:
             return SHORT_SLEEP
-        return min(self._next_back(now - WINDOW_SECONDS) + WINDOW_SECONDS - now, self._patience())
+        wait = self._next_back(now - WINDOW_SECONDS) + WINDOW_SECONDS - now
+        return min(max(wait, SHORTEST_SLEEP), self._patience())
 
     def _patience(self) -> float:
         """A share that is still growing is looked at again soon."""

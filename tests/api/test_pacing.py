@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.api.pacing import LEAST_ALLOWED, WINDOW_SECONDS, BurstWindow
@@ -133,6 +133,8 @@ def test_one_process_never_sends_too_many(allowed, threads, seed, slowest, repor
     jitter=st.floats(0, 0.2),
     reported=st.booleans(),
 )
+@example(allowed=20, threads=7, seed=0, there=0.0, back=1e-9, jitter=0.0, reported=False)
+@example(allowed=20, threads=11, seed=0, there=0.0, back=1e-9, jitter=0.0, reported=False)
 def test_one_process_on_a_steady_route_never_sends_too_many(allowed, threads, seed, there, back, jitter, reported):
     traffic = Traffic(
         allowed, threads=threads, calls=300, seed=seed, slowest=jitter, route=(there, back), reported=reported

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / ".demo"
 TOKEN = "c0ffee" * 6 + "beef"
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def environment():

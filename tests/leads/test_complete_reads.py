@@ -236,7 +236,9 @@ def read_while_hammered(pages: LeadPages, archived: str, hammer: Hammer) -> list
     return [msgspec.json.decode(text) for batch in batches for text in batch]
 
 
-@pytest.mark.parametrize("archived", ["include", "exclude", "only"])
+@pytest.mark.parametrize(
+    "archived", ["include", *(pytest.param(name, marks=pytest.mark.long) for name in ("exclude", "only"))]
+)
 def test_reads_over_http_are_complete_while_others_write(busy_sandbox, no_waiting, archived):
     writer, reader = client_of(busy_sandbox), client_of(busy_sandbox)
     evidence = writer.add_lead("Archived late", person_id=writer.add_person("Robin Example")["id"])["id"]

@@ -153,7 +153,7 @@ def test_a_change_before_the_first_poll_is_seen(opened, client, leads, count):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("others", [0, 11], ids=["by id", "by list"])
+@pytest.mark.parametrize("others", [0, pytest.param(11, marks=pytest.mark.long)], ids=["by id", "by list"])
 def test_an_old_state_does_not_count_for_who_joins(opened, sandbox, client, leads, others):
     waits = [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[: others + 1]]
     client.update_lead(leads[0], title="Passing")

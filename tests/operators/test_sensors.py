@@ -71,7 +71,7 @@ def looked(sensor):
         return deferred
 
 
-@pytest.mark.parametrize("mode", ["poke", "deferred"])
+@pytest.mark.parametrize("mode", [pytest.param("poke", marks=pytest.mark.long), "deferred"])
 def test_a_lead_is_waited_for(run_dag, sandbox, client, lead_id, mode):
     how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
     with DAG(f"waits_{mode}", schedule=None) as dag:

@@ -203,6 +203,7 @@ def test_it_starts_quickly(run: Run) -> None:
     assert min(seconds) * 1000 < LONGEST_START_MILLISECONDS
 
 
+@pytest.mark.long
 def test_the_example_in_the_documentation_runs(run: Run) -> None:
     files = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
     assert set(files) == {"dags/inquiries.py", "tests/test_inquiries.py"}

@@ -72,9 +72,9 @@ def in_threads(*works):
     ("kind", "mode"),
     [
         ("postgres", "merge"),
-        ("postgres", "replace"),
         ("mysql", "replace"),
-        ("sqlite", "merge"),
+        pytest.param("postgres", "replace", marks=pytest.mark.long),
+        pytest.param("sqlite", "merge", marks=pytest.mark.long),
         *(pytest.param(kind, "append", marks=pytest.mark.long) for kind in ("postgres", "mysql", "sqlite")),
         pytest.param("mysql", "merge", marks=pytest.mark.long),
         pytest.param("sqlite", "replace", marks=pytest.mark.long),
