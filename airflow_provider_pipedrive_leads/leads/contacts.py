@@ -224,6 +224,7 @@ def _create(
         if found is not None:
             return found
         if creates_left <= 1:
+            error.in_doubt = False  # it was looked for: a later try does no harm
             raise
     else:
         return _elect(register, own, sleep)

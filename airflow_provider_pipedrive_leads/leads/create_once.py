@@ -111,7 +111,7 @@ def create_once(
         there.
     """
     contact = {name: body[name] for name in CONTACTS if name in body}
-    if earlier is not None and earlier.contact and earlier.contact != contact:
+    if earlier is not None and earlier.sent_at is not None and earlier.contact not in ({}, contact):
         raise PipedriveValidationError(
             f"person_id, organization_id: an earlier try of this task was to create its lead for {earlier.contact},"
             f" this one for {contact}. Nothing was sent; start a new run for other leads."

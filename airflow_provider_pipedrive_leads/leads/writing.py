@@ -78,16 +78,27 @@ def create_lead(api: LeadsApi, new: NewLead, memory: Memory, patience: Patience,
     :raises PipedriveValidationError: found before anything is sent, but for the reads that names need.
     """
     earlier = noted_intent(memory, began=began)
-    if earlier is not None and earlier.lead_id:
-        log.info("An earlier try of this task created lead %s.", earlier.lead_id)
-        return earlier.lead_id
     new = new.checked()
     ids = {name: getattr(new, name) for name in CONTACTS if getattr(new, name) is not None}
+    if earlier is not None and earlier.lead_id:
+        _check_same_contact(ids, earlier)
+        log.info("An earlier try of this task created lead %s.", earlier.lead_id)
+        return earlier.lead_id
     body = api.wire_fields({**(new.fields or {}), "title": new.title, "origin_id": new.key.strip(), **ids})
     marker = _marker(api, new)
     body[marker.field] = marker.value
     body.update(_contacts(api, new, memory, patience, earlier))
     return create_once(api, body, marker, memory, patience, earlier=earlier)
+
+
+def _check_same_contact(ids: Mapping[str, int | str], made: Intent) -> None:
+    """Whether a lead that was made is the one that is wanted: after clearing, a map index can mean another row."""
+    for name, wanted in ids.items():
+        if name in made.contact and str(wanted).strip() != str(made.contact[name]):
+            raise PipedriveValidationError(
+                f"{name}: an earlier try of this task created lead {made.lead_id} for {name} {made.contact[name]}, and"
+                f" this one is for {wanted}. Nothing was sent; start a new run for other leads."
+            )
 
 
 def _marker(api: LeadsApi, new: NewLead) -> Marker:
@@ -110,7 +121,7 @@ def _contacts(
     """
     if not new.person and not new.organization:
         return {}
-    if earlier is not None and earlier.contact:
+    if earlier is not None and earlier.contact and earlier.sent_at is not None:
         return {name: earlier.contact[name] for name in CONTACTS if name in earlier.contact}
     now = patience.now().isoformat()
     memory.set(NOTE, msgspec.to_builtins(msgspec.structs.replace(earlier or Intent(now), tried_at=now)))

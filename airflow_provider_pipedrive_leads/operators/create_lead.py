@@ -122,7 +122,7 @@ class PipedriveCreateLeadOperator(BaseOperator):
         )
         with daily_budget(self):
             lead_id = create_lead(hook, new, memory, patience, began=began_earlier(context))
-            if self.note:
+            if self.note and self.note.strip():
                 note_once(hook, lead_id, self.note, memory, patience)
         self.log.info("Created lead %s.", lead_id)
         return lead_id

@@ -45,10 +45,13 @@ def run_key(context: Context) -> str:
 
 
 def began_earlier(context: Context) -> str | None:
-    """When an earlier try of this task may have begun; None on the first."""
-    ti = context.get("ti")
-    start = getattr(context.get("dag_run"), "start_date", None)
-    return None if ti is None or ti.try_number <= 1 or start is None else str(start.isoformat())
+    """When an earlier try of this task may have begun, at the earliest; None on the first."""
+    ti, run = context.get("ti"), context.get("dag_run")
+    if ti is None or ti.try_number <= 1 or run is None:
+        return None
+    # Clearing a run sets its start anew; that it was to run after some time stays.
+    known = [moment for moment in (getattr(run, "run_after", None), getattr(run, "start_date", None)) if moment]
+    return str(min(known).isoformat()) if known else None
 
 
 def patience_of(hook: PipedriveLeadsHook, settle: float | str | None) -> Patience:

@@ -150,6 +150,7 @@ def test_a_steady_route_costs_a_window_next_to_nothing(there):
     assert traffic.accepted[-1] < 5 * WINDOW_SECONDS + 0.35
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("allowed", PLANS)
 @pytest.mark.parametrize("threads", [1, 2, 4, 8, 16])
 def test_one_process_uses_what_is_allowed(allowed, threads):

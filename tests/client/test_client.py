@@ -58,6 +58,7 @@ def test_archiving_moves_between_the_lists(client, person_id):
     assert lead["id"] not in {found["id"] for found in client.get_leads(person_id=person_id)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page_size", [1, 7, 500])
 def test_pages_of_any_size_give_all_leads_once(sandbox, client, page_size):
     active = [lead["id"] for lead in client.get_leads(page_size=page_size)]

@@ -93,6 +93,7 @@ def test_unknown_extras_are_warned_about(sandbox, monkeypatch, capfd):
     assert sandbox.token not in printed
 
 
+@pytest.mark.long
 def test_names_cost_hardly_more_than_keys(sandbox, client, person_id, monkeypatch):
     """Forty tasks, each with a hook of its own, as mapped tasks have."""
     monkeypatch.setenv("AIRFLOW_CONN_BY_NAME", json.dumps(sandbox.connection))

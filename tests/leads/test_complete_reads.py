@@ -33,7 +33,7 @@ from tests.leads.simulated_account import (
 
 OVERLAP_SECONDS = 60
 SCHEDULES_AT_RANDOM = 3_000
-thorough = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 limits = st.integers(2, 4)
 aheads = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 

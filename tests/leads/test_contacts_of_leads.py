@@ -266,6 +266,7 @@ def resident():
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_contacts():
     def read(contacts, first, last):
         for start in range(first, last, 500):

@@ -287,6 +287,7 @@ class Flaky(PipedriveClient):
         return reply
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_waiting")
 def test_two_hundred_tasks_make_two_hundred_leads(sandbox, settings, client, person_id):
     """Real time: what a server finishes late comes within the time that is waited for it."""
@@ -344,3 +345,19 @@ def test_an_intent_survives_as_json():
     memory.set("pipedrive_create", {"since": "2026-01-01T00:00:00+00:00", "contact": {"person_id": 7}})
     assert noted_intent(memory) == Intent("2026-01-01T00:00:00+00:00", contact={"person_id": 7})
     assert noted_intent(Memory()) is None
+
+
+def test_a_refused_try_leaves_room_for_another_contact(sandbox, client, person_id, patience):
+    memory = Memory()
+    sandbox.control.fault("POST", LEADS, "status", status=400)
+    with pytest.raises(PipedriveError):
+        create_lead(client, new_lead("Corrected", person_id=1), memory, patience)
+    create_lead(client, new_lead("Corrected", person_id=person_id), memory, patience)
+    assert [lead["person_id"] for lead in named(sandbox, "Corrected")] == [person_id]
+
+
+def test_a_lead_made_for_another_contact_is_not_given_for_this_one(client, person_id, patience):
+    memory = Memory()
+    create_lead(client, new_lead("Row three", person_id=person_id), memory, patience)
+    with pytest.raises(PipedriveValidationError, match="person_id: an earlier try of this task created lead"):
+        create_lead(client, new_lead("Another row three", person_id=1), memory, patience)

@@ -27,6 +27,7 @@ def read_rows(path: Path):
         return [json.loads(line) for line in file]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("columns", ["names", "keys"])
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".ndjson", ".csv", ".csv.gz"])
 def test_every_lead_is_in_every_format(sandbox, client, tmp_path, suffix, columns):

@@ -194,6 +194,7 @@ def test_many_leads_are_counted_as_they_come_and_go(opened, sandbox, client):
     asyncio.run(run())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 8], ids=["by id", "by list"])
 def test_conversion_is_told_from_deletion(opened, sandbox, client, leads, count):
     converted = [first_look(opened, lead_id, "converted") for lead_id in leads[:count]]

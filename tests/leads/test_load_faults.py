@@ -122,6 +122,7 @@ KINDS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_faults_at_random_make_nothing_twice(sandbox, client, person_id, seed):
     chance = random.Random(seed)

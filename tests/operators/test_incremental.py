@@ -168,6 +168,7 @@ def test_what_does_not_go_together_fails_before_a_request(run_dag, sandbox, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kept", [{"watermark": "soon"}, ["nonsense"], {"watermark": "2999-01-01T00:00:00Z"}])
 def test_a_watermark_that_cannot_be_is_an_error_until_a_full_refresh(run_dag, sandbox, tmp_path, kept, monkeypatch):
     from airflow_provider_pipedrive_leads.leads import incremental as room
@@ -216,6 +217,7 @@ def test_too_many_deleted_leads_are_refused(run_dag, sandbox, client, person_id,
     assert (tmp_path / "leads.jsonl").read_text() == before
 
 
+@pytest.mark.long
 def test_only_the_ids_of_the_last_reads_are_kept(run_dag, tmp_path):
     dag = incremental("forgetful", f"{tmp_path}/leads.jsonl", detect_deleted=True)
     for number in range(1, 8):

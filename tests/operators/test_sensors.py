@@ -155,6 +155,7 @@ def test_what_is_there_already_needs_no_trigger(client, lead_id, person_id):
     assert looked(sensor) == [lead_id]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_ends_are_told_apart(sandbox, client, person_id, lead_id, deferrable):
     converted, archived = (client.add_lead(title, person_id=person_id)["id"] for title in ("Converted", "Archived"))
@@ -175,6 +176,7 @@ def test_ends_are_told_apart(sandbox, client, person_id, lead_id, deferrable):
             looked(sensor(which, expected))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize(
     ("kind", "values", "words"),

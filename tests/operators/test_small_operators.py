@@ -282,6 +282,7 @@ def test_constructors_look_nothing_up(sandbox, monkeypatch):
     assert sandbox.control.counters()["calls"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "state"), [("get", "failed"), ("delete", "failed"), ("search", "success"), ("labels", "success")]
 )

@@ -109,6 +109,8 @@ class Writer:
         marker = Marker(self._key, action.key, kept=self.key_is_kept)
         try:
             lead = find_created(self._api, action.bodies[0], marker, doubt.since)
+        except (PipedriveConnectionError, PipedriveServerError) as error:
+            return Ended(action, None, error, doubt)
         except PipedriveError as error:
             return self._failed(action, error)
         return Ended(action, None, None, doubt) if lead is None else self._created(action, lead)

@@ -94,7 +94,7 @@ class Results:
         if self._folder is None or not self._lines:
             return
         name = f"{self._label}-{len(self.files):05}.jsonl"
-        lines, self._lines = self._lines, []
         with self._folder.publishing(name) as file:
-            file.write(b"\n".join(lines) + b"\n")
+            file.write(b"\n".join(self._lines) + b"\n")
+        self._lines = []
         self.files.append(f"{self._folder.place}/{name}")
