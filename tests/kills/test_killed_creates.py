@@ -150,6 +150,13 @@ class Task:
 
 
 @pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """The contrary one alone: each kill takes seconds, and the tests without kills play both."""
+    with Sandbox(leads=60, seed=7, profile="contrary") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def running() -> Iterator[Tries]:
     from airflow.utils import db
 

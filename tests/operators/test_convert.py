@@ -219,6 +219,7 @@ def test_a_conversion_forgotten_while_the_trigger_waits_is_settled(
         sandbox.control.advance(5 * 86_400)
 
     monkeypatch.setattr(conversion, "_sleep", sleep)
+    sandbox.control.set_delay("conversion", 3600)
     lead_id = new_lead()
     ran = run_dag(converting(lead_id, deferrable=True))
     assert (ran.tasks, starts(sandbox), len(sleeps)) == ({"convert": "success"}, 1, 1)

@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 DAGS = Path(__file__).parent / "dags"
 DAG_ID = "created_once"
 LEADS, NOTES = "/v1/leads", "/v1/notes"
-TITLES = Counter(f"Lead {number}" for number in range(44))
-LEAST_KILLS = 10
-LEAST_IN_CALLS = 8
+TITLES = Counter(f"Lead {number}" for number in range(24))
+LEAST_KILLS = 6
+LEAST_IN_CALLS = 4
 """How many of the kills are to hit a task that has begun to call Pipedrive."""
 SHARE_AIMED = 0.8
 """How often, of the moments for a kill, it is aimed at such tasks only."""

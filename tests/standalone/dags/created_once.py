@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_pipedrive_leads.operators.leads import PipedriveCreateLeadOperator
 
-NUMBERS = 44
+NUMBERS = 24
 
 with DAG("created_once", schedule=None, params={"person_id": 0}):
     PipedriveCreateLeadOperator.partial(
