@@ -32,6 +32,7 @@ def bucket(server):
         "s3", endpoint_url=server, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1"
     )
     made = s3.create_bucket(Bucket="lake")
+    made.objects.all().delete()  # servers of one process share what they hold
     yield made
     made.objects.all().delete()
     made.delete()
