@@ -204,5 +204,5 @@ def _check_unchanged(lead: Lead, since: datetime | str | None) -> None:
     if datetime.fromisoformat(lead["update_time"]) > moment:
         raise PipedriveValidationError(
             f"if_unchanged_since: lead {lead['id']} was changed at {lead['update_time']}, after {text}."
-            " Nothing was sent; read it again and decide anew."
+            " This try sent nothing, but the change may be an earlier try's: read the lead again and decide anew."
         )
