@@ -330,7 +330,7 @@ class PipedriveClient(LeadsApi):
                     SMALLEST_DAY,
                 )
             if reserve and (self._day.left is not None or untold):
-                self._day.check(call, reserve, self.settings.name)
+                self._day.check(call, reserve, self.settings.name, self._clock())
             self._day.under_way += call.cost
 
     def _take_places(self, call: Call) -> float:
@@ -366,7 +366,7 @@ class PipedriveClient(LeadsApi):
     ) -> None:
         """Count a call that ended; one that may have arrived counts as if it had."""
         with self._usage_lock:
-            self._day.learn(headers)
+            self._day.learn(headers, self._clock())
             self._day.under_way -= call.cost
             self._day.spent += call.cost if arrived and not rate_limited else 0
             self._usage.requests += arrived

@@ -23,6 +23,7 @@ class OpenConnections:
     def __init__(self) -> None:
         self.closed_for_good = threading.Event()
         self._open: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.Lock()
 
     def adapter(self, pool_size: int) -> requests.adapters.HTTPAdapter:
         """Make an adapter whose connections are known here."""
@@ -37,7 +38,9 @@ class OpenConnections:
     def shut_down(self) -> None:
         """End all connections, those that are waited for included, and let no new one live."""
         self.closed_for_good.set()
-        for connection in list(self._open):
+        with self._lock:
+            known = list(self._open)
+        for connection in known:
             _shut(connection)
 
     def _watched_pool(self, plain: Any) -> type:
@@ -46,7 +49,8 @@ class OpenConnections:
     def _watched(self, plain: Any) -> type:
         def connect(connection: Any) -> None:
             plain.connect(connection)
-            self._open.add(connection)
+            with self._lock:
+                self._open.add(connection)
             if self.closed_for_good.is_set():
                 _shut(connection)
 

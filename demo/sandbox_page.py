@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,22 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+from demo.browser import BROWSER, QUIET
 
 if TYPE_CHECKING:
     import requests
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
 PAGE_MILLISECONDS = 7_000
 LEADS = 1_000
 SIZE = "1200,800"

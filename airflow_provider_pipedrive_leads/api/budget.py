@@ -18,36 +18,48 @@ if TYPE_CHECKING:
 
 SMALLEST_DAY = 30_000
 """API tokens a day of one seat on the smallest plan: assumed where no reply tells."""
+FORGOTTEN_AFTER = 1800.0
+"""Seconds after which a figure may be of a day that is over."""
+A_DAY = 86_400.0
 RESERVE_FIELD = "'Daily token reserve' (daily_token_reserve)"
 
 
 class DailyBudget(msgspec.Struct):
-    """What is known of the day. Not thread-safe: the caller holds a lock.
+    """What is known of the day. Not thread-safe: the caller holds a lock. Times are seconds of one clock that only grows.
 
     :param left: tokens left by the last reply that told; None if none did.
     :param size: tokens of a whole day, likewise.
+    :param told_at: when the server last told what is left.
     :param spent: tokens that this client spent.
     :param under_way: tokens of calls that have no reply yet.
+    :param counted_from: when the day began by which a client counts that is told nothing, and what it had spent by then.
     """
 
     left: int | None = None
     size: int | None = None
+    told_at: float = 0.0
     spent: int = 0
     under_way: int = 0
+    counted_from: tuple[float, int] | None = None
 
-    def learn(self, headers: Mapping[str, str]) -> None:
+    def learn(self, headers: Mapping[str, str], now: float) -> None:
         """Believe the server."""
         left = number(headers.get("x-daily-ratelimit-token-remaining"))
         size = number(headers.get("x-daily-ratelimit-token-limit"))
-        self.left = self.left if left is None else int(left)
+        if left is not None:
+            self.left, self.told_at = int(left), now
         self.size = self.size if size is None else int(size)
 
-    def guess_left(self) -> int:
+    def guess_left(self, now: float) -> int:
         """Tokens left as far as known: where the server does not tell, the smallest day less one's own spending."""
-        return SMALLEST_DAY - self.spent if self.left is None else self.left
+        if self.left is not None:
+            return self.left
+        if self.counted_from is None or now - self.counted_from[0] > A_DAY:
+            self.counted_from = (now, self.spent if self.counted_from else 0)
+        return SMALLEST_DAY - (self.spent - self.counted_from[1])
 
-    def check(self, call: Call, reserve: int, connection: str) -> None:
-        """Refuse a call that would touch the reserve.
+    def check(self, call: Call, reserve: int, connection: str, now: float) -> None:
+        """Refuse a call that would touch the reserve; what was told long ago lets one call pass, to be told anew.
 
         :raises PipedriveConfigError: the reserve is larger than a whole day.
         :raises PipedriveDailyBudgetError: the call would leave less than the reserve.
@@ -57,7 +69,10 @@ class DailyBudget(msgspec.Struct):
                 f"{connection}, field {RESERVE_FIELD}: keeps {reserve} API tokens, but the company's whole day has"
                 f" {self.size}. Lower it."
             )
-        left = self.guess_left() - self.under_way
+        told_long_ago = self.left is not None and now - self.told_at > FORGOTTEN_AFTER
+        if told_long_ago and not self.under_way:
+            return
+        left = self.guess_left(now) - self.under_way
         if left - call.cost < reserve:
             raise PipedriveDailyBudgetError(
                 f"{call.method} {call.path} was not sent: it costs {call.cost} API tokens, about {left} are left of the"

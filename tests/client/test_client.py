@@ -7,6 +7,7 @@ import threading
 from datetime import date, time
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from time import monotonic
 
 import pytest
 
@@ -267,6 +268,44 @@ def test_the_reserve_of_the_day_is_kept(sandbox, client, with_rate_headers):
     with pytest.raises(PipedriveDailyBudgetError, match="Daily token reserve"):
         list(reserved.get_leads())
     assert reserved.usage.requests == 1
+
+
+def test_a_long_lived_client_learns_of_the_next_day(sandbox, client, with_rate_headers):
+    client.get_lead_sources()
+    left = client.usage.daily_tokens_left
+    later = [0.0]
+    reserved = PipedriveClient(
+        settings_for(sandbox.url, sandbox.token, daily_token_reserve=left - 10), clock=lambda: monotonic() + later[0]
+    )
+    reserved.get_lead_sources()
+    with pytest.raises(PipedriveDailyBudgetError):
+        list(reserved.get_leads())
+    later[0] = 1900
+    list(reserved.get_leads())  # what was told half an hour ago may be of a day that is over
+    with pytest.raises(PipedriveDailyBudgetError):
+        list(reserved.get_leads())
+
+
+def test_a_long_lived_client_that_is_told_nothing_counts_anew_each_day(sandbox, no_waiting):
+    played = sandbox.control.choices()["rate_headers"]
+    sandbox.control.set_choice("rate_headers", "absent")
+    later = [0.0]
+    blind = PipedriveClient(
+        settings_for(sandbox.url, sandbox.token, daily_token_reserve=30_000 - 5),
+        clock=lambda: monotonic() + later[0],
+    )
+    try:
+        blind.get_lead_sources()
+        blind.get_lead_sources()
+        with pytest.raises(PipedriveDailyBudgetError):
+            blind.get_lead_sources()
+        later[0] = 80_000
+        with pytest.raises(PipedriveDailyBudgetError):
+            blind.get_lead_sources()
+        later[0] = 90_000
+        blind.get_lead_sources()
+    finally:
+        sandbox.control.set_choice("rate_headers", played)
 
 
 def test_a_reserve_larger_than_the_day_is_a_mistake(sandbox, client, with_rate_headers):

@@ -27,10 +27,13 @@ class RunningAirflow:
 
     :param address: of the API server, once it answers.
     :param login: user and password.
+    :param environment: of its processes.
     """
 
-    def __init__(self, address: str, login: tuple[str, str]) -> None:
-        self._address = address
+    def __init__(self, address: str, login: tuple[str, str], environment: dict[str, str]) -> None:
+        self.address = address
+        self.login = login
+        self._environment = environment
         self._session = requests.Session()
         self._session.trust_env = False
         who = dict(zip(("username", "password"), login, strict=True))
@@ -38,9 +41,17 @@ class RunningAirflow:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        reply = self._session.request(method, f"{self._address}/api/v2/{path}", json=body or None, timeout=60)
+        reply = self._session.request(method, f"{self.address}/api/v2/{path}", json=body or None, timeout=60)
         assert reply.ok, f"{method} {path}: {reply.status_code} {reply.text}"
         return reply.json()
+
+    def command(self, *words: str) -> str:
+        """What an ``airflow`` command prints in this Airflow."""
+        done = subprocess.run(
+            [BIN / "airflow", *words], env=self._environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def switch_on(self, dag_id: str) -> None:
         """Wait until a DAG is parsed, and let it run."""
@@ -122,7 +133,7 @@ def running_airflow(
         process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as running,
     ):
         until(lambda: _is_healthy(running, address, home), "Airflow is healthy", SECONDS_TO_START)
-        yield RunningAirflow(address, _login(home))
+        yield RunningAirflow(address, login_of(home))
 
 
 def _is_healthy(running: subprocess.Popen[str], address: str, home: Path) -> bool:
@@ -134,6 +145,6 @@ def _is_healthy(running: subprocess.Popen[str], address: str, home: Path) -> boo
     return all(parts[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
 
 
-def _login(home: Path) -> tuple[str, str]:
+def login_of(home: Path) -> tuple[str, str]:
     ((user, password),) = json.loads((home / "simple_auth_manager_passwords.json.generated").read_text()).items()
     return user, password
