@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -60,12 +61,14 @@ class JumpingTime:
 
     def __init__(self) -> None:
         self._jumped = 0.0
+        self._lock = threading.Lock()  # without it a jump of one thread undoes another's, and time runs backwards
 
     def monotonic(self) -> float:
         return time.monotonic() + self._jumped
 
     def sleep(self, seconds: float) -> None:
-        self._jumped += seconds
+        with self._lock:
+            self._jumped += seconds
 
 
 @pytest.fixture

@@ -160,9 +160,9 @@ class BurstWindow:
             self._shrink(now, SHRINK)
         else:
             room = remaining - limit * TIGHT
-            grown = self.share + room * GROWTH * (now - self._grown_at)
+            grown = self.share + room * GROWTH * max(now - self._grown_at, 0.0)  # replies come in any order
             self.share = min(grown, self._taken_since(now - WINDOW_SECONDS) + room / 2, float(limit))
-        self._grown_at = now
+        self._grown_at = max(now, self._grown_at)
 
     def _share_blindly(self, now: float) -> None:
         """Without reports: grow fast until a first 429, then creep."""

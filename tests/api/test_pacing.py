@@ -230,3 +230,15 @@ def test_a_rejection_holds_everything_up():
     window.close(3.0)
     assert window.delay(1.5) == 1.5
     assert window.delay(3.0) == 0
+
+
+def test_replies_that_are_told_in_another_order_than_they_came_leave_a_share():
+    """Threads tell the window of their replies when they get to it; a share below one call would wait for ever."""
+    window = BurstWindow()
+    replied(window, 0.0, limit=80, remaining=40)
+    window.share = 1.0
+    for _ in range(2):
+        window.take()
+    window.give_back(1.0, 1.25, {"x-ratelimit-limit": "80", "x-ratelimit-remaining": "10"})
+    window.give_back(1.0, 1.20, {"x-ratelimit-limit": "80", "x-ratelimit-remaining": "30"})
+    assert window.delay(4.0) == 0
