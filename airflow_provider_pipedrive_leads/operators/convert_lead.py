@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class Converts(Protocol):
     settle: float | str | None
     pipedrive_conn_id: str
     on_daily_budget: str
+    do_xcom_push: bool
     execution_timeout: timedelta | None
 
     def defer(self, *, trigger: Any, method_name: str, timeout: timedelta | int | float | None = None) -> NoReturn:
@@ -182,9 +184,10 @@ def convert(task: Converts, context: Context, order: Order) -> int | str:
 
     :return: the id of what was made.
     """
-    poll_interval = _seconds("poll_interval", task.poll_interval)
-    with daily_budget(task):
-        conversion = _conversion(task, context, order)
+    hook = PipedriveLeadsHook(task.pipedrive_conn_id)
+    with recorded(task, context, hook, "convert"), daily_budget(task):
+        poll_interval = _seconds("poll_interval", task.poll_interval)
+        conversion = _conversion(task, context, hook, order)
         conversion.begin()
         if not task.deferrable:
             return conversion.wait(poll_interval)
@@ -201,20 +204,20 @@ def convert_on(task: Converts, context: Context, order: Order, event: dict[str, 
     """
     from airflow_provider_pipedrive_leads.leads.conversion import read_verdict
 
-    with daily_budget(task):
+    hook = PipedriveLeadsHook(task.pipedrive_conn_id)
+    with recorded(task, context, hook, "convert"), daily_budget(task):
         check_event(event)
-        conversion = _conversion(task, context, order)
+        conversion = _conversion(task, context, hook, order)
         target_id = conversion.conclude(read_verdict(event or {}))
         if target_id is None:
             _leave(task, conversion, order, _seconds("poll_interval", task.poll_interval))
         return target_id
 
 
-def _conversion(task: Converts, context: Context, order: Order) -> Conversion:
+def _conversion(task: Converts, context: Context, hook: PipedriveLeadsHook, order: Order) -> Conversion:
     from airflow_provider_pipedrive_leads.leads.conversion import Conversion
     from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, patience_of
 
-    hook = PipedriveLeadsHook(task.pipedrive_conn_id)
     timeout = _seconds("conversion_timeout", task.conversion_timeout)
     return Conversion(hook, order, TaskMemory(context), patience_of(hook, task.settle), timeout=timeout)
 

@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -109,7 +110,6 @@ class PipedriveCreateLeadOperator(BaseOperator):
         )
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
-        memory, patience = TaskMemory(context), patience_of(hook, self.settle)
         new = NewLead(
             title=self.title,
             key=self.origin_id or key_of_run(run_key(context) or uuid4().hex),
@@ -120,7 +120,8 @@ class PipedriveCreateLeadOperator(BaseOperator):
             organization=self.organization,
             fields=self.fields,
         )
-        with daily_budget(self):
+        with recorded(self, context, hook, "create"), daily_budget(self):
+            memory, patience = TaskMemory(context), patience_of(hook, self.settle)
             lead_id = create_lead(hook, new, memory, patience, began=began_earlier(context))
             if self.note and self.note.strip():
                 note_once(hook, lead_id, self.note, memory, patience)

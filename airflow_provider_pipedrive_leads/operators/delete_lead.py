@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ class PipedriveDeleteLeadOperator(BaseOperator):
         from airflow_provider_pipedrive_leads.leads.deletion import delete_once
         from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory
 
-        with daily_budget(self):
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        with recorded(self, context, hook, "delete"), daily_budget(self):
             lead_id = delete_once(
-                PipedriveLeadsHook(self.pipedrive_conn_id),
+                hook,
                 self.lead_id,
                 TaskMemory(context),
                 ignore_missing=bool_value("ignore_missing", self.ignore_missing),

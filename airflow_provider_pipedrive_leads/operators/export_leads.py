@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.links.leads_file import LeadsFileLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -120,12 +121,30 @@ class PipedriveExportLeadsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read pages, write rows, publish at the end, and then note where the next run begins."""
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        with recorded(self, context, hook, "export") as record:
+            facts = self._export(context, hook)
+            record.rows, record.updated_until = facts["rows"], facts["updated_until"]
+            record.as_of = hook.usage.first_reply_at
+        return facts
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin anew when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
+        """Tell OpenLineage the columns and the number of rows."""
+        from airflow_provider_pipedrive_leads.hooks.lineage import export_lineage, left_to_hooks
+
+        return left_to_hooks() if self._told is None else export_lineage(*self._told)
+
+    def _export(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
         from airflow_provider_pipedrive_leads.hooks.lineage import report_file
         from airflow_provider_pipedrive_leads.leads.export import export_leads
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report, selection_of
 
         started = time.monotonic()
-        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         place = self._place()
         with daily_budget(self):
             stream = LeadStream(self, context, hook, self._destination, ids_kept=True)
@@ -158,17 +177,6 @@ class PipedriveExportLeadsOperator(BaseOperator):
         self.log.info(sentence, {**facts, "seconds": time.monotonic() - started})
         report(self, context, facts)
         return facts
-
-    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin anew when the day's budget is back."""
-        check_event(event)
-        return self.execute(context)
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
-        """Tell OpenLineage the columns and the number of rows."""
-        from airflow_provider_pipedrive_leads.hooks.lineage import export_lineage, left_to_hooks
-
-        return left_to_hooks() if self._told is None else export_lineage(*self._told)
 
     def _place(self) -> ObjectStoragePath:
         from airflow.sdk import ObjectStoragePath

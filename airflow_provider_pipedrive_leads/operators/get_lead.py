@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ class PipedriveGetLeadOperator(BaseOperator):
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """Fetch it."""
         from airflow_provider_pipedrive_leads.leads.one_lead import read_lead
 
-        with daily_budget(self):
-            return read_lead(PipedriveLeadsHook(self.pipedrive_conn_id), self.lead_id, self.columns)
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        with recorded(self, context, hook, "get"), daily_budget(self):
+            return read_lead(hook, self.lead_id, self.columns)
 
     def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin anew when the day's budget is back."""

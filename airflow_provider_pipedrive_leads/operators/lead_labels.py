@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class PipedriveEnsureLeadLabelsOperator(BaseOperator):
         from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, patience_of
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
-        with daily_budget(self):
+        with recorded(self, context, hook, "labels"), daily_budget(self):
             ids = ensure_labels(
                 hook,
                 wanted_labels(self.labels),

@@ -141,6 +141,7 @@ class PipedriveLoadLeadsOperator(BaseOperator):
             PipedriveLeadsHook(self.pipedrive_conn_id),
             self._rows(),
             None if folder is None else place_of("results_path", folder),
+            kind="load",
             waited=waited,
         )
 

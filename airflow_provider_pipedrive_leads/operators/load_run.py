@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_pipedrive_leads.operators.daily_budget import daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ class LoadsLeads(Protocol):
     settle: float | str | None
     pipedrive_conn_id: str
     on_daily_budget: str
+    do_xcom_push: bool
 
     @property
     def dry_run(self) -> Any:
@@ -55,22 +57,24 @@ def run_load(
     rows: AbstractContextManager[Iterator[Row]],
     results_folder: ObjectStoragePath | None,
     *,
+    kind: str,
     waited: bool,
 ) -> dict[str, Any]:
     """Load the rows and tell what came of it.
 
     :param rows: opens the rows.
     :param results_folder: where the parts of the results go; None: the outcomes come back.
+    :param kind: what the task's record says that it did.
     :param waited: whether the task waited for the day's budget: then it writes as far as the day's API tokens go.
     """
     from airflow_provider_pipedrive_leads.leads.loading.load import load_leads
     from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, patience_of
 
     started = time.monotonic()
-    load = _read(task)
-    patience = patience_of(hook, task.settle)
-    results = _results(context, results_folder)
-    with daily_budget(task):
+    with recorded(task, context, hook, kind) as record, daily_budget(task):
+        load = _read(task)
+        patience = patience_of(hook, task.settle)
+        results = _results(context, results_folder)
         try:
             with rows as opened:
                 loaded = load_leads(
@@ -84,7 +88,8 @@ def run_load(
                 )
         finally:
             _tell_what_is_kept(context, results)
-    facts = {**loaded.facts(load), "requests": hook.usage.requests, "tokens": hook.usage.tokens}
+        facts = {**loaded.facts(load), "requests": hook.usage.requests, "tokens": hook.usage.tokens}
+        record.rows = facts["rows"]
     sentence = (
         "Loaded %(rows)d rows: %(created)d created, %(updated)d updated, %(unchanged)d unchanged, %(conflicts)d in"
         " conflict, %(failed)d failed; %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."

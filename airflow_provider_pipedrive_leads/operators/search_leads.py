@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -70,13 +71,14 @@ class PipedriveSearchLeadsOperator(BaseOperator):
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Search once."""
         from airflow_provider_pipedrive_leads.leads.searching import search_capped
 
-        with daily_budget(self):
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        with recorded(self, context, hook, "search"), daily_budget(self):
             hits = search_capped(
-                PipedriveLeadsHook(self.pipedrive_conn_id),
+                hook,
                 self.term,
                 fields=self.fields,
                 exact_match=self.exact_match,

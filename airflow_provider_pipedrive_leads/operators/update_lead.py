@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -69,13 +70,14 @@ class PipedriveUpdateLeadOperator(BaseOperator):
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
 
-    def execute(self, context: Context) -> str:  # noqa: ARG002
+    def execute(self, context: Context) -> str:
         """Send what changes."""
         from airflow_provider_pipedrive_leads.leads.writing import update_lead
 
-        with daily_budget(self):
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        with recorded(self, context, hook, "update"), daily_budget(self):
             update_lead(
-                PipedriveLeadsHook(self.pipedrive_conn_id),
+                hook,
                 self.lead_id,
                 fields=self.fields,
                 add_labels=self.add_labels,

@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook, BaseOperator
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -126,11 +127,29 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read pages, stage rows, let the table change at the end, and then note where the next run begins."""
+        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        with recorded(self, context, hook, "export to SQL") as record:
+            facts = self._transfer(context, hook)
+            record.rows, record.updated_until = facts["rows"], facts["updated_until"]
+            record.as_of = hook.usage.first_reply_at
+        return facts
+
+    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin anew when the day's budget is back."""
+        check_event(event)
+        return self.execute(context)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
+        """Tell OpenLineage the columns and the number of rows."""
+        from airflow_provider_pipedrive_leads.hooks.lineage import left_to_hooks, table_lineage
+
+        return left_to_hooks() if self._told is None else table_lineage(*self._told)
+
+    def _transfer(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
         from airflow_provider_pipedrive_leads.leads.export import rows_for
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report
 
         started = time.monotonic()
-        hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         with daily_budget(self):
             database = self._database()
             stream = LeadStream(self, context, hook, f"{self.conn_id} {self.table}", ids_kept=False)
@@ -153,17 +172,6 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         self.log.info(sentence, {**facts, "seconds": time.monotonic() - started})
         report(self, context, facts)
         return facts
-
-    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Begin anew when the day's budget is back."""
-        check_event(event)
-        return self.execute(context)
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - Airflow gives it
-        """Tell OpenLineage the columns and the number of rows."""
-        from airflow_provider_pipedrive_leads.hooks.lineage import left_to_hooks, table_lineage
-
-        return left_to_hooks() if self._told is None else table_lineage(*self._told)
 
     def _load(self, hook: PipedriveLeadsHook, database: DbApiHook, stream: LeadStream, rows: Rows) -> Exported:
         import msgspec

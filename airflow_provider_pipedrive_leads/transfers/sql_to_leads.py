@@ -127,5 +127,6 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
             PipedriveLeadsHook(self.pipedrive_conn_id),
             reading_query(BaseHook.get_hook(self.conn_id), self.sql, self.parameters),
             place_of("results_path", self.results_path) if self.results_path else None,
+            kind="load from SQL",
             waited=waited,
         )
