@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 READY := $(VENV)/.ready
+# Kept, whatever the shell says: the tests start Python a hundred times, and compiling Airflow takes it seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo ui test test-long bench lint format build constraints clean
