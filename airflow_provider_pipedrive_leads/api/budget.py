@@ -25,14 +25,14 @@ RESERVE_FIELD = "'Daily token reserve' (daily_token_reserve)"
 
 
 class DailyBudget(msgspec.Struct):
-    """What is known of the day. Not thread-safe: the caller holds a lock. Times are seconds of one clock that only grows.
+    """What is known of the day. Not thread-safe: the caller holds a lock. Times are seconds of a clock that only grows.
 
     :param left: tokens left by the last reply that told; None if none did.
     :param size: tokens of a whole day, likewise.
     :param told_at: when the server last told what is left.
     :param spent: tokens that this client spent.
     :param under_way: tokens of calls that have no reply yet.
-    :param counted_from: when the day began by which a client counts that is told nothing, and what it had spent by then.
+    :param counted_from: when the day began by which a client counts that is told nothing, and what was spent by then.
     """
 
     left: int | None = None

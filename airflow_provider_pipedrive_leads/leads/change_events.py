@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.endpoints import GET_ARCHIVED_LEADS, GET_LEADS
 from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field, from_wire
 from airflow_provider_pipedrive_leads.leads.change_wishes import json_value
-from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Cursor, cursor_at
+from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Cursor, cursor_at, version
 from airflow_provider_pipedrive_leads.leads.columns import STANDARD_KEYS
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def news(changes: Sequence[Change], cursor: Cursor) -> list[Change]:
 
 
 def _is_new(lead: Lead, cursor: Cursor, bound: str) -> bool:
-    mark = f" {ARCHIVED}" if lead.get("is_archived") else ""
-    return lead["update_time"] >= bound and cursor.seen.get(lead["id"]) != f"{lead['update_time']}{mark}"
+    return lead["update_time"] >= bound and cursor.seen.get(lead["id"]) != version(lead)
 
 
 def _as_seen_from(change: Change, cursor: Cursor, bound: str) -> Change:

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.incremental import LOOKBACK
+from airflow_provider_pipedrive_leads.leads.one_look import OneLook
 from airflow_provider_pipedrive_leads.leads.pages import LeadHead, LeadPages, Shape
 from airflow_provider_pipedrive_leads.leads.reading import LARGEST_PAGE, Filters, Reading
+from airflow_provider_pipedrive_leads.leads.settling import CLOCKS_APART
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_pipedrive_leads.api.endpoints import Call
-    from airflow_provider_pipedrive_leads.api.operations import Lead
-    from airflow_provider_pipedrive_leads.api.replies import Reply
+    from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
     from airflow_provider_pipedrive_leads.leads.reading import Source
 
 ARCHIVED = "archived"
@@ -73,8 +72,9 @@ def poll(
     :return: the changes, oldest first, and the cursor for the next poll.
     """
     filters = Filters(owner_id=None, person_id=None, organization_id=None, filter_id=filter_id)
-    with LeadPages(_Sending(api), filters, AS_DICTS) as pages:
-        return read_changes(pages, cursor, archived=archived)
+    look = OneLook(api)
+    with LeadPages(look, filters, AS_DICTS) as pages:
+        return read_changes(pages, cursor, archived=archived, answered_at=lambda: look.answered_at)
 
 
 def read_changes(
@@ -84,11 +84,13 @@ def read_changes(
     archived: bool,
     limit: int = LARGEST_PAGE,
     clock: Callable[[], float] = time.monotonic,
+    answered_at: Callable[[], str | None] = lambda: None,
 ) -> tuple[list[Change], Cursor]:
     """Do what :func:`poll` does, from any source of pages whose rows are leads.
 
     :param limit: leads a page.
     :param clock: seconds that only grow.
+    :param answered_at: Pipedrive's clock at the first answer, once there is one; None if it is not told.
     """
     began = clock()
     reading = Reading(
@@ -100,27 +102,34 @@ def read_changes(
         limit=limit,
     )
     leads: list[Lead] = [lead for batch in reading.batches() for lead in batch]
-    changes = [Change(lead, _kind(lead, cursor)) for lead in leads if cursor.seen.get(lead["id"]) != _version(lead)]
+    changes = [Change(lead, _kind(lead, cursor)) for lead in leads if cursor.seen.get(lead["id"]) != version(lead)]
     changes.sort(key=lambda change: (change.lead["update_time"], change.lead["id"]))
-    return changes, _moved_on(cursor, leads, reading.updated_until, took=clock() - began)
+    since = _next_since(cursor.since, reading.updated_until, answered_at(), took=clock() - began)
+    return changes, _moved_on(cursor, leads, since)
 
 
-def _moved_on(cursor: Cursor, leads: Sequence[Lead], latest: str | None, *, took: float) -> Cursor:
-    """The cursor after a poll that took some seconds.
+def _next_since(since: str, latest: str | None, answered_at: str | None, *, took: float) -> str:
+    """Where the next poll begins, after one that took some seconds.
 
     Whatever slipped through between the pages changed while the poll ran: not longer before the latest change that it
-    saw than it took.
+    saw than it took. Once that change is old, by as much as clocks may be apart, it need not be read again.
     """
-    since = cursor.since
-    if latest is not None:
-        behind = datetime.fromisoformat(latest) - timedelta(seconds=took + LOOKBACK)
-        since = max(since, moment_value("since", behind))
+    if latest is None:
+        return since
+    behind = [datetime.fromisoformat(latest) - timedelta(seconds=took + LOOKBACK)]
+    if answered_at is not None:
+        behind.append(datetime.fromisoformat(answered_at) - timedelta(seconds=LOOKBACK) - CLOCKS_APART)
+    return max(since, *(moment_value("since", each) for each in behind))
+
+
+def _moved_on(cursor: Cursor, leads: Sequence[Lead], since: str) -> Cursor:
     bound = since.removesuffix("Z")
-    versions = {**cursor.seen, **{lead["id"]: _version(lead) for lead in leads}}
+    versions = {**cursor.seen, **{lead["id"]: version(lead) for lead in leads}}
     return Cursor(since, {lead_id: version for lead_id, version in versions.items() if version >= bound})
 
 
-def _version(lead: Lead) -> str:
+def version(lead: Lead) -> str:
+    """Tell a state of a lead from its other ones."""
     mark = f" {ARCHIVED}" if lead.get("is_archived") else ""
     return f"{lead['update_time']}{mark}"
 
@@ -130,19 +139,6 @@ def _kind(lead: Lead, cursor: Cursor) -> str:
         return ARCHIVED
     is_new = lead["id"] not in cursor.seen and lead["add_time"] >= cursor.since.removesuffix("Z")
     return "created" if is_new else "updated"
-
-
-class _Sending(LeadsApi):
-    """Sends through another client, but does not end it when a read fails: there will be a next poll."""
-
-    def __init__(self, api: LeadsApi) -> None:
-        self._api = api
-
-    def send(self, call: Call) -> Reply:
-        return self._api.send(call)
-
-    def calls_ahead(self) -> int:
-        return self._api.calls_ahead()
 
 
 def _heads(leads: Sequence[Lead]) -> list[LeadHead]:

@@ -4,6 +4,9 @@ A feed begins with the first that waits and ends with the last. Each poll looks 
 way: single leads by id while they are few, else at the list of what changed. Whoever joins gives the second at which
 it last looked itself; the next poll reads from there, and what an earlier poll found does not count for it.
 
+No list tells that a lead is gone. So those that a list tells of are looked at by id in turns, a few at each poll. That
+a lead was deleted, or a login refused, is believed when two polls in a row say so.
+
 A feed lives in one event loop. Its calls run in threads of its own, so that no account holds up another one.
 """
 
@@ -11,12 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_provider_pipedrive_leads.api.errors import (
@@ -29,26 +31,31 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.client import account_of
-from airflow_provider_pipedrive_leads.leads.changes import Cursor, poll
-from airflow_provider_pipedrive_leads.leads.daily_budget import next_probe
-from airflow_provider_pipedrive_leads.leads.fate import Fate, fate, fate_of
-from airflow_provider_pipedrive_leads.leads.incremental import LOOKBACK
-from airflow_provider_pipedrive_leads.leads.polling import seconds_between_polls
-from airflow_provider_pipedrive_leads.leads.waiting import CONVERTED, ManyLeads, OneLead, Plan, differences, plan
+from airflow_provider_pipedrive_leads.leads.allowance import Allowance
+from airflow_provider_pipedrive_leads.leads.fate import Fate, fate_of
+from airflow_provider_pipedrive_leads.leads.looks import Looks
+from airflow_provider_pipedrive_leads.leads.pace import Pace, Trouble
+from airflow_provider_pipedrive_leads.leads.waiting import (
+    CONVERTED,
+    DELETED,
+    ManyLeads,
+    OneLead,
+    differences,
+    plan,
+    whose_turn,
+)
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from airflow_provider_pipedrive_leads.client import PipedriveClient
     from airflow_provider_pipedrive_leads.leads.changes import Change
-    from airflow_provider_pipedrive_leads.leads.waiting import Terms, Wait
+    from airflow_provider_pipedrive_leads.leads.waiting import Plan, Terms, Wait
 
 log = logging.getLogger(__name__)
 
-THREADS = 4
 UNAUTHORIZED = 401
-LATEST = "9999-12-31T23:59:59Z"
 PASSING_TROUBLE = (PipedriveConnectionError, PipedriveRateLimitError, PipedriveServerError)
 Result = TypeVar("Result")
 
@@ -67,27 +74,33 @@ async def wait_for(client: PipedriveClient, wait: Wait, terms: Terms) -> list[st
     if account in feeds:
         client.close()
     else:
-        feeds[account] = Feed(client, when_left=partial(feeds.pop, account, None))
+        feeds[account] = Feed(Looks(client), is_over=lambda feed: _forget(feeds, account, feed))
     return await feeds[account].wait_for(wait, terms)
+
+
+def _forget(feeds: dict[str, Feed], account: str, feed: Feed) -> None:
+    if feeds.get(account) is feed:
+        del feeds[account]
 
 
 class Waiter:
     """One that waits.
 
-    :ivar since: the second from which on what changed is news to it.
+    :ivar since: the second from which on what changed is news to it; for a single lead, when it was last seen by id.
     :ivar found: what ends the wait.
-    :ivar fresh: whether no list was read for it yet, so that the next one is to be read from its own ``since`` on.
     :ivar changed: the latest ``update_time`` that its lead was seen with.
+    :ivar suspected: whether its lead was not there at the last look.
     :ivar matching: ids of the leads that match, in the order in which they began to.
     """
 
     def __init__(self, wait: Wait, terms: Terms) -> None:
         self.wait = wait
         self.terms = terms
+        self.lead_id = wait.lead_id if isinstance(wait, OneLead) else ""
         self.since = moment_value("since", wait.since)
         self.found: Future[list[str]] = asyncio.get_running_loop().create_future()
-        self.fresh = True
         self.changed = wait.changed if isinstance(wait, OneLead) else None
+        self.suspected = False
         self.matching = dict.fromkeys(wait.matching if isinstance(wait, ManyLeads) else ())
 
     def take_fate(self, seen: Fate) -> None:
@@ -96,23 +109,32 @@ class Waiter:
             return
         if seen.lead is not None:
             self.changed = seen.lead["update_time"]
+        suspected, self.suspected = self.suspected, seen.outcome == DELETED
+        if suspected or not self.suspected:
+            self._decide(lambda wait: not differences(wait, seen), self.wait)
+
+    def _decide(self, is_over: Callable[[OneLead], bool], wait: OneLead) -> None:
         try:
-            if not differences(self.wait, seen):
-                self.found.set_result([self.wait.lead_id])
-        except PipedriveError as error:
+            if is_over(wait):
+                self.found.set_result([wait.lead_id])
+        except Exception as error:  # noqa: BLE001 - it is this waiter's alone
             self.fail(error)
 
     def take_changes(self, changes: Sequence[Change]) -> None:
         """Look at leads that changed."""
         if self.found.done() or not isinstance(self.wait, ManyLeads):
             return
-        for change in changes:
-            if self.wait.matches(change.lead):
-                self.matching[change.lead["id"]] = None
-            else:
-                self.matching.pop(change.lead["id"], None)
-        if len(self.matching) >= self.wait.min_count:
-            self.found.set_result(list(self.matching))
+        try:
+            for change in changes:
+                if self.wait.matches(change.lead):
+                    self.matching[change.lead["id"]] = None
+                else:
+                    self.matching.pop(change.lead["id"], None)
+        except Exception as error:  # noqa: BLE001 - it is this waiter's alone
+            self.fail(error)
+        else:
+            if len(self.matching) >= self.wait.min_count:
+                self.found.set_result(list(self.matching))
 
     def fail(self, error: Exception) -> None:
         """End the wait by an error."""
@@ -123,24 +145,19 @@ class Waiter:
 class Feed:
     """The feed of one account.
 
-    :param client: its client; closed when the last waiter leaves.
-    :param when_left: called then.
+    :param looks: at the account; ended when the last waiter leaves.
+    :param is_over: called with the feed then, or when it breaks down.
     """
 
-    def __init__(self, client: PipedriveClient, when_left: Callable[[], Any]) -> None:
-        self._client = client
-        self._when_left = when_left
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pipedrive-feed")
+    def __init__(self, looks: Looks, is_over: Callable[[Feed], None]) -> None:
+        self._looks = looks
+        self._is_over = is_over
         self._waiters: dict[Waiter, None] = {}
         self._task: Task[None] | None = None
         self._hurry = asyncio.Event()
-        self._cursors: dict[int | None, Cursor] = {}
-        self._deals_since: str | None = None
-        self._last_poll = _now()
-        self._last_cost = 0
-        self._pace = (0.0, "")
-        self._spent_since: datetime | None = None
-        self._day_was_spent = False
+        self._pace = Pace(_clock())
+        self._looked_at: dict[str, float] = {}
+        self._trouble = Trouble()
 
     async def wait_for(self, wait: Wait, terms: Terms) -> list[str]:
         """Join, wait, and leave; see :func:`wait_for`."""
@@ -148,7 +165,7 @@ class Feed:
         self._waiters[waiter] = None
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        elif terms.poll_interval < self._pace[0]:
+        elif terms.poll_interval < self._pace.seconds:
             self._hurry.set()
         try:
             return await waiter.found
@@ -158,12 +175,10 @@ class Feed:
                 self._end()
 
     def _end(self) -> None:
-        self._when_left()
+        self._is_over(self)
         if self._task is not None:
             self._task.cancel()
-        self._client.interrupt()  # a thread outlives the cancelling of who waits for it
-        self._client.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._looks.end()
 
     async def _run(self) -> None:
         try:
@@ -172,150 +187,131 @@ class Feed:
                 await self._poll()
         except Exception as error:
             log.exception("The polling of an account broke down.")
+            self._is_over(self)  # whoever joins now gets another feed
             for waiter in self._waiters:
                 waiter.fail(error)
 
     async def _until_due(self) -> None:
-        while (seconds := (self._due() - _now()).total_seconds()) > 0:
+        while (seconds := self._seconds_left()) > 0:
             self._hurry.clear()
             await _pause(self._hurry, seconds)
 
-    def _due(self) -> datetime:
-        """When to poll next: at the pace that the most pressing or most generous waiter pays for."""
-        cost = max(plan(waiter.wait for waiter in self._waiters).cost, self._last_cost)
-        day = self._client.usage.daily_tokens
+    def _seconds_left(self) -> float:
+        """Until the next poll, at the pace that the most pressing or most generous waiter pays for."""
+        cost = self._plan().cost
+        self._pace.choose(self._allowances(), cost)
+        return max(self._pace.due - _clock(), self._trouble.seconds_left(_now()))
+
+    def _allowances(self) -> list[Allowance]:
+        day = self._looks.usage.daily_tokens
         terms = {(waiter.terms.poll_interval, waiter.terms.daily_share) for waiter in self._waiters}
-        pace = min(seconds_between_polls(interval, cost, day, share) for interval, share in terms)
-        if pace != self._pace:
-            log.info("%s", pace[1])
-        self._pace = pace
-        due = self._last_poll + timedelta(seconds=pace[0])
-        if self._spent_since is None:
-            return due
-        probe = next_probe(self._last_poll, self._spent_since)
-        return due if probe is None else max(due, probe)
+        return [Allowance(interval, day, share) for interval, share in terms]
+
+    def _plan(self) -> Plan:
+        suspected = (waiter.lead_id for waiter in self._waiters if waiter.suspected)
+        return plan((waiter.wait for waiter in self._waiters), suspected)
 
     async def _poll(self) -> None:
         """Look once at all that is waited for; what one look meets is no matter of the others."""
-        self._last_poll = _now()
-        tokens = self._client.usage.tokens
-        waiters = list(self._waiters)
-        looks = plan(waiter.wait for waiter in waiters)
-        self._day_was_spent = False
+        looks, waiters, before = self._plan(), list(self._waiters), self._looks.usage.tokens
+        self._looks.keep_only(looks.filters, deals=looks.deals)
+        self._trouble.begin_poll()
+        began = _clock()
+        turns = whose_turn(looks, self._pace.allowance.tokens_a_poll(looks.cost), self._looked_at)
+        by_id = _by_lead(waiters, looks.by_id.union(turns))
+        known = {each: when for each, when in self._looked_at.items() if each in looks.listed}
+        self._looked_at = known | dict.fromkeys(by_id, began)
         await asyncio.gather(
-            *(self._look_by_id(lead_id, those) for lead_id, those in _by_id(waiters, looks).items()),
-            *(self._look_at_list(each, looks, _readers(waiters, looks, each)) for each in looks.filters),
-            *([self._look_at_deals([each for each in waiters if _deals_tell(each, looks)])] if looks.deals else []),
+            *(self._look_at_lead(lead_id, those) for lead_id, those in by_id.items()),
+            *(self._look_at_changes(each, looks, waiters) for each in looks.filters),
+            *([self._look_at_deals(looks, waiters)] if looks.deals else []),
         )
-        self._last_cost = self._client.usage.tokens - tokens
-        if not self._day_was_spent:
-            self._spent_since = None
+        self._pace.polled(began, self._looks.usage.tokens - before, looks.cost)
+        self._trouble.end_poll()
 
-    async def _look_by_id(self, lead_id: str, waiters: Sequence[Waiter]) -> None:
+    async def _look_at_lead(self, lead_id: str, waiters: Sequence[Waiter]) -> None:
         there = min((waiter.since for waiter in waiters if waiter.changed), default=None)
         changed = min((waiter.changed for waiter in waiters if waiter.changed), default=None)
-        seen = await self._ask(partial(fate, self._client, lead_id, there=there, changed=changed), waiters)
-        for waiter in waiters:
-            waiter.fresh = True  # the lists go on meanwhile without it
-            if seen is not None:
-                waiter.take_fate(seen)
-
-    async def _look_at_list(self, filter_id: int | None, looks: Plan, waiters: Sequence[Waiter]) -> None:
-        cursor = self._cursors.get(filter_id)
-        fresh = [waiter.since for waiter in waiters if waiter.fresh]
-        if cursor is None or fresh:
-            cursor = Cursor(min([*fresh, *([cursor.since] if cursor else [])]))
-        archived = looks.archived and filter_id is None
-        read = await self._ask(partial(poll, self._client, cursor, archived=archived, filter_id=filter_id), waiters)
-        if read is None:
+        looked = await self._ask(self._looks.at_lead(lead_id, there=there, changed=changed), waiters)
+        if looked is None:
             return
-        changes, self._cursors[filter_id] = read
-        fates = {change.lead["id"]: fate_of(change.lead) for change in changes}
+        seen, unseen_since = looked
         for waiter in waiters:
-            waiter.fresh = False
+            if seen.lead is not None:
+                waiter.since = max(waiter.since, unseen_since)
+            waiter.take_fate(seen)
+
+    async def _look_at_changes(self, filter_id: int | None, looks: Plan, waiters: Sequence[Waiter]) -> None:
+        told = [each for each in waiters if looks.reads(each.wait) and _filter_id(each) == filter_id]
+        since = {waiter: waiter.since for waiter in told}
+        archived = looks.archived and filter_id is None
+        changes = await self._ask(self._looks.at_changes(filter_id, since, archived=archived), told)
+        if changes is None:
+            return
+        fates = {change.lead["id"]: fate_of(change.lead) for change in changes}
+        for waiter in told:
             if isinstance(waiter.wait, ManyLeads):
                 waiter.take_changes(changes)
                 await asyncio.sleep(0)  # so that many waiters do not hold up the event loop
-            elif waiter.wait.lead_id in fates:
-                waiter.take_fate(fates[waiter.wait.lead_id])
+            elif waiter.lead_id in fates:
+                waiter.take_fate(fates[waiter.lead_id])
 
-    async def _look_at_deals(self, waiters: Sequence[Waiter]) -> None:
-        since = min([waiter.since for waiter in waiters if waiter.fresh] + [self._deals_since or LATEST])
-        deals = await self._ask(partial(_deals, self._client, since), waiters)
-        if deals is None:
-            return
-        made, self._deals_since = deals
-        for waiter in waiters:
-            waiter.fresh = False
-            deal_id = made.get(_lead_id(waiter))
+    async def _look_at_deals(self, looks: Plan, waiters: Sequence[Waiter]) -> None:
+        told = [each for each in waiters if isinstance(each.wait, OneLead) and looks.deals_tell(each.wait)]
+        made = await self._ask(self._looks.at_deals({waiter: waiter.since for waiter in told}), told)
+        for waiter in told:
+            deal_id = (made or {}).get(waiter.lead_id)
             if deal_id is not None:
                 waiter.take_fate(Fate(CONVERTED, deal_id=deal_id))
 
-    async def _ask(self, work: Callable[[], Result], waiters: Iterable[Waiter]) -> Result | None:
-        """Make calls in a thread.
-
-        :return: None where nothing was learned: either the waiters are told why, or the next poll asks again.
-        """
+    async def _ask(self, look: Awaitable[Result], waiters: Iterable[Waiter]) -> Result | None:
+        """Give what a look found; None if nothing: the waiters are told why, or the next poll asks again."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            found = await look
         except PASSING_TROUBLE as error:
-            log.info("%s Asking again later.", error)
+            self._trouble.passing(error, _now())
         except PipedriveDailyBudgetError as error:
-            self._day_is_spent(error)
+            over = self._trouble.day_spent(_now())
+            _fail((each for each in self._waiters if over or each.terms.on_daily_budget == "fail"), error)
+        except PipedriveAuthError as error:
+            if error.status != UNAUTHORIZED:
+                _fail(waiters, error)
+            elif self._trouble.refused(error):
+                _fail(self._waiters, error)
         except PipedriveError as error:
-            refused = isinstance(error, PipedriveAuthError) and error.status == UNAUTHORIZED
-            for waiter in tuple(self._waiters) if refused else waiters:
-                waiter.fail(error)
+            _fail(waiters, error)
+        except Exception as error:
+            log.exception("A look at an account broke down.")
+            _fail(waiters, error)
+        else:
+            self._trouble.answered = True
+            return found
         return None
 
-    def _day_is_spent(self, error: PipedriveDailyBudgetError) -> None:
-        self._day_was_spent = True
-        self._spent_since = self._spent_since or _now()
-        over = next_probe(_now(), self._spent_since) is None
-        for waiter in self._waiters:
-            if over or waiter.terms.on_daily_budget == "fail":
-                waiter.fail(error)
+
+def _fail(waiters: Iterable[Waiter], error: Exception) -> None:
+    for waiter in tuple(waiters):
+        waiter.fail(error)
 
 
-def _lead_id(waiter: Waiter) -> str:
-    return waiter.wait.lead_id if isinstance(waiter.wait, OneLead) else ""
-
-
-def _by_id(waiters: Iterable[Waiter], looks: Plan) -> dict[str, list[Waiter]]:
-    """Those whose lead is looked at by itself."""
+def _by_lead(waiters: Iterable[Waiter], lead_ids: Container[str]) -> dict[str, list[Waiter]]:
     found = defaultdict[str, list[Waiter]](list)
     for waiter in waiters:
-        if _lead_id(waiter) in looks.by_id:
-            found[_lead_id(waiter)].append(waiter)
+        if waiter.lead_id in lead_ids:
+            found[waiter.lead_id].append(waiter)
     return found
-
-
-def _readers(waiters: Iterable[Waiter], looks: Plan, filter_id: int | None) -> list[Waiter]:
-    """Those whom the list of changes tells what they wait for."""
-    return [waiter for waiter in waiters if looks.reads(waiter.wait) and _filter_id(waiter) == filter_id]
 
 
 def _filter_id(waiter: Waiter) -> int | None:
     return waiter.wait.filter_id if isinstance(waiter.wait, ManyLeads) else None
 
 
-def _deals_tell(waiter: Waiter, looks: Plan) -> bool:
-    """Whether a list of deals tells what one waits for."""
-    return isinstance(waiter.wait, OneLead) and waiter.wait.ends and waiter.wait.lead_id not in looks.by_id
-
-
-def _deals(client: PipedriveClient, since: str) -> tuple[dict[str, int], str]:
-    """Give the deals that changed since a second, by the leads that they were made from, and where to go on."""
-    began = _now()
-    deals = list(client.get_deals(updated_since=since))
-    latest = max((str(deal["update_time"]) for deal in deals), default=since)
-    behind = datetime.fromisoformat(latest) - (_now() - began) - timedelta(seconds=LOOKBACK)
-    made = {str(deal["source_lead_id"]).lower(): int(deal["id"]) for deal in deals if deal.get("source_lead_id")}
-    return made, max(since, moment_value("since", behind))
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _clock() -> float:
+    return time.monotonic()
 
 
 async def _pause(hurry: asyncio.Event, seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,12 @@ from airflow_provider_pipedrive_leads.api.operations import lead_filters
 from airflow_provider_pipedrive_leads.api.values import moment_value, number_value, wrong
 from airflow_provider_pipedrive_leads.leads.expecting import wanted_values
 from airflow_provider_pipedrive_leads.leads.fate import fate
-from airflow_provider_pipedrive_leads.leads.incremental import LOOKBACK
-from airflow_provider_pipedrive_leads.leads.settling import CLOCKS_APART
+from airflow_provider_pipedrive_leads.leads.one_look import OneLook
 from airflow_provider_pipedrive_leads.leads.waiting import CONVERTED, DELETED, ManyLeads, OneLead, differences
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
     from typing import Literal
 
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
@@ -32,19 +32,24 @@ MOST_IDS = 1_000
 """Ids that are given at most: they travel through Airflow's database."""
 
 
-def look_at_lead(api: LeadsApi, lead_id: str, expected: object) -> tuple[list[str], OneLead]:
+def look_at_lead(
+    api: LeadsApi, lead_id: str, expected: object, before: Mapping[str, Any] | None = None
+) -> tuple[list[str], OneLead]:
     """Look at one lead (2 tokens; more if it is not found).
 
     :param expected: values by any name, or ``deleted`` or ``converted``.
+    :param before: ``since`` and ``changed`` of an earlier look at the same lead: less is read if it is not found.
     :return: what is not yet as expected, and what to wait for.
     :raises PipedriveNotFoundError: it is gone, or was never there, and that is not what is expected.
     :raises PipedriveValidationError: the id is none, or there is no such field, option or label.
     """
-    lead_id = path_id("lead_id", lead_id)
+    lead_id = path_id("lead_id", lead_id).lower()
     wanted = _wanted(api, expected)
-    seen = fate(api, lead_id)
+    look = OneLook(api)
+    known = before or {}
+    seen = fate(look, lead_id, there=known.get("since"), changed=known.get("changed"))
     changed = None if seen.lead is None else seen.lead["update_time"]
-    wait = OneLead(lead_id=lead_id, expected=wanted, since=looked_at(api), changed=changed)
+    wait = OneLead(lead_id=lead_id, expected=wanted, since=look.unseen_since, changed=changed)
     return differences(wait, seen), wait
 
 
@@ -88,7 +93,8 @@ def look_for_leads(
         updated_since=moment_value("updated_since", updated_since) if updated_since else None,
         expected=wanted_values(api, expected) if expected else None,
     )
-    leads = api.get_leads(
+    look = OneLook(api)
+    leads = look.get_leads(
         owner_id=wait.owner_id,
         person_id=wait.person_id,
         organization_id=wait.organization_id,
@@ -98,7 +104,7 @@ def look_for_leads(
     matching = dict.fromkeys(islice((lead["id"] for lead in leads if wait.matches(lead)), MOST_IDS))
     if len(matching) == MOST_IDS:
         log.info("At least %d leads match; no more ids are given.", MOST_IDS)
-    return msgspec.structs.replace(wait, since=looked_at(api), matching=tuple(matching))
+    return msgspec.structs.replace(wait, since=look.unseen_since, matching=tuple(matching))
 
 
 def _min_count(value: int | str) -> int:
@@ -106,14 +112,6 @@ def _min_count(value: int | str) -> int:
     if not isinstance(count, int) or not 1 <= count <= MOST_IDS:
         raise wrong("min_count", value, f"a whole number from 1 to {MOST_IDS}")
     return count
-
-
-def looked_at(api: LeadsApi) -> str:
-    """A second before the first call of a client, by Pipedrive's clock: what changed later may not have been seen."""
-    told = api.usage.first_reply_at
-    if told is None:
-        return moment_value("since", datetime.now(UTC) - CLOCKS_APART)
-    return moment_value("since", datetime.fromisoformat(told) - timedelta(seconds=LOOKBACK))
 
 
 def deal_made(api: LeadsApi, lead_id: str, conversion_id: str, verdict: Verdict) -> int | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DELETED: Literal["deleted"] = "deleted"
 CONVERTED: Literal["converted"] = "converted"
+FEWEST_TURNS = 2
+MOST_TURNS = 20
 FILTERS = ("owner_id", "person_id", "organization_id")
 
 
@@ -108,31 +110,45 @@ class Plan(msgspec.Struct, frozen=True):
     """What one poll looks at.
 
     :param by_id: ids of leads that are looked at one by one.
+    :param listed: ids of leads of which a list tells; it does not tell that one is gone, so they have turns by id.
     :param filters: the saved filters for whose leads changes are read; None is no filter.
     :param archived: whether changes of archived leads are read, too.
     :param deals: whether deals are read, for the leads that they were converted from.
     """
 
     by_id: frozenset[str]
+    listed: frozenset[str]
     filters: frozenset[int | None]
     archived: bool
     deals: bool
 
     @property
+    def turns(self) -> int:
+        """How many listed leads are looked at by id at each poll, whatever that costs."""
+        return min(FEWEST_TURNS, len(self.listed))
+
+    @property
     def cost(self) -> int:
         """API tokens, if no list has more than a page."""
         lists = GET_LEADS.cost * len(self.filters) + GET_ARCHIVED_LEADS.cost * self.archived
-        return GET_LEAD.cost * len(self.by_id) + lists + GET_DEALS.cost * self.deals
+        return GET_LEAD.cost * (len(self.by_id) + self.turns) + lists + GET_DEALS.cost * self.deals
 
     def reads(self, wait: Wait) -> bool:
         """Whether lists of leads tell what is waited for."""
-        return isinstance(wait, ManyLeads) or not (wait.ends or wait.lead_id in self.by_id)
+        return isinstance(wait, ManyLeads) or (not wait.ends and wait.lead_id in self.listed)
+
+    def deals_tell(self, wait: OneLead) -> bool:
+        """Whether a list of deals tells what is waited for."""
+        return wait.ends and wait.lead_id in self.listed
 
 
-def plan(waits: Iterable[Wait]) -> Plan:
-    """Find the cheapest way to look at all that is waited for."""
+def plan(waits: Iterable[Wait], suspected: Iterable[str] = ()) -> Plan:
+    """Find the cheapest way to look at all that is waited for.
+
+    :param suspected: ids of leads that did not seem to be there any more.
+    """
     filters: set[int | None] = set()
-    plain, archived, deleted, converted = set[str](), set[str](), set[str](), set[str]()
+    plain, archived, deleted, converted = set[str](), set[str](), set(suspected), set[str]()
     for wait in waits:
         if isinstance(wait, ManyLeads):
             filters.add(wait.filter_id)
@@ -140,11 +156,27 @@ def plan(waits: Iterable[Wait]) -> Plan:
             (deleted if wait.expected == DELETED else converted).add(wait.lead_id)
         else:
             (archived if wait.wants_archived else plain).add(wait.lead_id)
-    deals = GET_DEALS.cost < GET_LEAD.cost * len(converted - deleted)
+    deals = GET_DEALS.cost + GET_LEAD.cost * FEWEST_TURNS < GET_LEAD.cost * len(converted - deleted)
     surely = deleted | (set() if deals else converted)
+    told = converted if deals else set[str]()
     plans = [
-        Plan(frozenset(surely | plain | archived), frozenset(filters), archived=False, deals=deals),
-        Plan(frozenset(surely | archived), frozenset(filters | {None}), archived=False, deals=deals),
-        Plan(frozenset(surely), frozenset(filters | {None}), archived=True, deals=deals),
+        _plan(surely | plain | archived, told, filters, archived=False, deals=deals),
+        _plan(surely | archived, told | plain, filters | {None}, archived=False, deals=deals),
+        _plan(surely, told | plain | archived, filters | {None}, archived=True, deals=deals),
     ]
     return min(plans, key=lambda each: each.cost)
+
+
+def _plan(by_id: set[str], listed: set[str], filters: set[int | None], *, archived: bool, deals: bool) -> Plan:
+    return Plan(frozenset(by_id), frozenset(listed - by_id), frozenset(filters), archived, deals)
+
+
+def whose_turn(looks: Plan, tokens: float, looked_at: Mapping[str, float]) -> list[str]:
+    """Pick the listed leads that are looked at by id in a poll: those that were not looked at for longest.
+
+    :param tokens: what the poll may cost without slowing down the next; the fewest turns are taken in any case.
+    :param looked_at: when leads were last looked at by id, by any clock.
+    """
+    spare = int((tokens - looks.cost) / GET_LEAD.cost)
+    turns = looks.turns + max(0, min(spare, MOST_TURNS - looks.turns))
+    return sorted(looks.listed, key=lambda lead_id: looked_at.get(lead_id, 0.0))[:turns]

@@ -23,28 +23,34 @@ import msgspec
 from airflow.triggers.shared_stream import SharedStreamProducer
 
 from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveAuthError,
     PipedriveConnectionError,
     PipedriveDailyBudgetError,
     PipedriveError,
+    PipedriveNotFoundError,
     PipedriveRateLimitError,
     PipedriveServerError,
     PipedriveValidationError,
 )
+from airflow_provider_pipedrive_leads.leads.allowance import Allowance
 from airflow_provider_pipedrive_leads.leads.change_events import cursor_before, event, news, tokens_per_poll
 from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Change, Cursor, cursor_at, poll
 from airflow_provider_pipedrive_leads.leads.daily_budget import next_probe
-from airflow_provider_pipedrive_leads.leads.polling import SHORTEST_INTERVAL, seconds_between_polls
+from airflow_provider_pipedrive_leads.leads.pace import Pace
+from airflow_provider_pipedrive_leads.leads.polling import SHORTEST_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 
     from airflow.triggers.shared_stream import AdvanceItem
 
+    from airflow_provider_pipedrive_leads.api.budget import Usage
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
     from airflow_provider_pipedrive_leads.leads.change_events import Wishes
 
 GATHERING = 2.0
 """Seconds that the first poll waits for the other triggers of a triggerer that has just started."""
+UNAUTHORIZED = 401
 AFTER_REFUSAL = 900.0
 """Seconds until something that people must mend, such as a refused token, is tried again."""
 BETWEEN_EVENTS = SHORTEST_INTERVAL
@@ -102,15 +108,20 @@ class Watcher:
         return self.cursor and cursor_before(self.waiting, self.cursor)
 
     def prepare(self, hook: PipedriveLeadsHook, *, names_may_have_changed: bool) -> bool:
-        """Learn what the trigger's names mean in the account; False if there are no such names."""
-        if self.wishes is not None and (self._read_with is hook or not names_may_have_changed):
-            return True
-        try:
-            self.wishes, self._read_with = self._read_wishes(hook), hook
-        except PipedriveValidationError as error:
-            self.wishes = None
-            log.error("Nothing is told to %s until this is mended. %s", self.name, error)  # noqa: TRY400
+        """Learn what the trigger's names mean in the account; False if that cannot be learned through this hook."""
+        known = self._read_with is hook or (self.wishes is not None and not names_may_have_changed)
+        if not known:
+            self._read_with, self.wishes = hook, self._learn(hook)
         return self.wishes is not None
+
+    def _learn(self, hook: PipedriveLeadsHook) -> Wishes | None:
+        try:
+            return self._read_wishes(hook)
+        except (PipedriveValidationError, PipedriveNotFoundError, PipedriveAuthError) as error:
+            if error.status == UNAUTHORIZED:
+                raise
+            log.error("Nothing is told to %s until this is mended; it is tried again hourly. %s", self.name, error)  # noqa: TRY400
+            return None
 
     async def keep(self, cursor: Cursor) -> None:
         """Store a cursor; if Airflow cannot now, a later one will do."""
@@ -140,12 +151,18 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Stream:
-    """The watchers of one account in this process, and when it may be polled again."""
+    """The watchers of one account in this process, and when it may be polled again.
+
+    :ivar due: when the next poll is, by the clock that only grows, as all times here.
+    :ivar not_before: until when something stands against polling.
+    """
 
     def __init__(self) -> None:
         self.watchers: list[Watcher] = []
+        self.pace = Pace(_clock())
         self.polled_at = -math.inf
         self.due = 0.0
+        self.not_before = 0.0
         self.called = asyncio.Event()
 
     def enter(self, watcher: Watcher) -> None:
@@ -158,6 +175,12 @@ class Stream:
         """Take no part any more."""
         if watcher in self.watchers:
             self.watchers.remove(watcher)
+
+    def hasten(self) -> None:
+        """Place who begins now, after others may have come, too; whoever comes back has no earlier poll for it."""
+        begins = any(watcher.cursor is None for watcher in self.watchers)
+        soonest = self.polled_at + SHORTEST_INTERVAL if begins else self.due
+        self.due = max(_clock() + GATHERING, soonest, self.not_before)
 
 
 _streams: dict[Hashable, Stream] = {}
@@ -183,8 +206,10 @@ class LeadsProducer(SharedStreamProducer):
             stream.called.set()
         self._hook: PipedriveLeadsHook | None = None
         self._hook_since = 0.0
+        self._usage: Usage | None = None
+        self._spent_before = 0
+        self._daily_tokens: int | None = None
         self._spent_since: datetime | None = None
-        self._told = ""
         self._ended = False
 
     async def open_stream(self) -> AsyncIterator[tuple[Batch, Batch]]:
@@ -213,25 +238,38 @@ class LeadsProducer(SharedStreamProducer):
         with suppress(TimeoutError):
             await _wait(stream.called, min(at_most, max(0.0, stream.due - _clock())) if stream.watchers else None)
             stream.called.clear()
-            if not self._spent_since:
-                stream.due = max(_clock() + GATHERING, stream.polled_at + SHORTEST_INTERVAL)
+            stream.hasten()
             await _sleep(max(0.0, stream.due - _clock()))
 
     async def _look(self, watchers: list[Watcher]) -> Batch | None:
         """Poll, and decide when to do so again; None if it failed."""
-        self._stream.polled_at = _clock()
+        stream, began, before = self._stream, _clock(), self._spent()
+        stream.polled_at = began
+        cost = tokens_per_poll(sorted({kind for watcher in watchers for kind in watcher.kinds}))
+        batch = None
         try:
             begun = await asyncio.to_thread(self._place, [watcher for watcher in watchers if watcher.cursor is None])
             for watcher, cursor in begun.items():
                 await watcher.keep(cursor)
             batch = await asyncio.to_thread(self._poll, watchers)
         except Exception as error:  # noqa: BLE001 - see the module: nothing ends by itself
-            self._stream.due = _clock() + self._after_failure(error, watchers)
+            stream.not_before = _clock() + self._after_failure(error, watchers)
             self._drop_hook()
-            return None
-        self._spent_since = None
-        self._stream.due = _clock() + self._seconds_to_next(watchers)
+        else:
+            self._spent_since = None
+        stream.pace.polled(began, self._spent() - before, cost)
+        stream.pace.choose([Allowance(each[0], self._day(), each[1]) for each in {one.pace for one in watchers}], cost)
+        stream.due = max(stream.pace.due, stream.not_before)
         return batch
+
+    def _day(self) -> int | None:
+        told = self._usage.daily_tokens if self._usage else None
+        self._daily_tokens = told or self._daily_tokens
+        return self._daily_tokens
+
+    def _spent(self) -> int:
+        """API tokens, through all hooks."""
+        return self._spent_before + (self._usage.tokens if self._usage else 0)
 
     def _place(self, watchers: list[Watcher]) -> dict[Watcher, Cursor]:
         """Let watchers begin now, by Pipedrive's clock (2 tokens)."""
@@ -266,28 +304,16 @@ class LeadsProducer(SharedStreamProducer):
             self._drop_hook()
         if self._hook is None:
             self._hook, self._hook_since = PipedriveLeadsHook(self._conn_id), _clock()
-        self._hook.get_conn()
+        self._usage = self._hook.get_conn().usage
         if self._ended:
             self._hook.interrupt()
         return self._hook
 
     def _drop_hook(self) -> None:
         if self._hook is not None:
+            self._spent_before = self._spent()
             self._hook.close()
-        self._hook = None
-
-    def _seconds_to_next(self, watchers: list[Watcher]) -> float:
-        """As often as the most eager watcher may."""
-        kinds = {kind for watcher in watchers for kind in watcher.kinds}
-        size = self._hook.usage.daily_tokens if self._hook else None
-        seconds, why = min(
-            seconds_between_polls(interval, tokens_per_poll(sorted(kinds)), size, share)
-            for interval, share in {watcher.pace for watcher in watchers}
-        )
-        if why != self._told:
-            log.info("%s (connection %r, %d triggers)", why, self._conn_id, len(watchers))
-            self._told = why
-        return seconds
+        self._hook = self._usage = None
 
     def _after_failure(self, error: Exception, watchers: list[Watcher]) -> float:
         """Log what went wrong, and decide in how many seconds to ask again."""

@@ -52,9 +52,10 @@ class SourceOfLeads(SimulatedSource):
     st.lists(st.tuples(changes, schedules), min_size=1, max_size=6),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.sampled_from([2, 3, 5]),
 )
-def test_every_change_is_given_once(beginning, rounds, archived, contrary, limit):
+def test_every_change_is_given_once(beginning, rounds, archived, contrary, told, limit):
     world = World(beginning, (), contrary=contrary, moves_allowed=MANY_MOVES)
     source = SourceOfLeads(world, [1, 3])
     account = world.account
@@ -67,8 +68,14 @@ def test_every_change_is_given_once(beginning, rounds, archived, contrary, limit
         for step in between:
             world.play(step)
         world.steps.extend(step for step in during if between or not isinstance(step, Answer))
+        answered_at = account.now() if told else None
         found, cursor = read_changes(
-            source, cursor, archived=archived, limit=limit, clock=lambda: account.now_ms / 1000
+            source,
+            cursor,
+            archived=archived,
+            limit=limit,
+            clock=lambda: account.now_ms / 1000,
+            answered_at=lambda at=answered_at: at,
         )
         cursor = msgspec.convert(json.loads(json.dumps(msgspec.to_builtins(cursor))), Cursor)
         given_out += [(each.lead["id"], each.lead["version"]) for each in found]
@@ -84,6 +91,17 @@ def test_every_change_is_given_once(beginning, rounds, archived, contrary, limit
         unseen = (lead.is_archived and not archived) or (contrary and lead_id in moved)
         if lead != before.get(lead_id) and not unseen:
             assert latest[lead_id] == lead.version
+
+
+@pytest.mark.parametrize(("silence", "read_again"), [(300, 40), (900, 0)], ids=["shortly after", "long after"])
+def test_what_changed_long_ago_is_not_read_again(sandbox, client, person_id, cursor, silence, read_again):
+    made = [client.add_lead(f"Bulk {number}", person_id=person_id)["id"] for number in range(40)]
+    found, cursor = poll(client, cursor, archived=False)
+    assert [each.lead["id"] for each in found] == made
+    assert len(cursor.seen) == 40
+    sandbox.control.advance(silence)
+    found, cursor = poll(client, cursor, archived=False)
+    assert (found, len(cursor.seen)) == ([], read_again)
 
 
 def test_what_slips_through_between_the_two_lists_is_given_next():

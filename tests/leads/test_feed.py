@@ -23,9 +23,11 @@ from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveNotFoundError,
 )
 from airflow_provider_pipedrive_leads.leads import feed as module
+from airflow_provider_pipedrive_leads.leads import pace
 from airflow_provider_pipedrive_leads.leads.feed import wait_for
-from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead, look_for_leads, looked_at
-from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, OneLead, Terms, plan
+from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead, look_for_leads
+from airflow_provider_pipedrive_leads.leads.one_look import OneLook
+from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, OneLead, Terms, plan, whose_turn
 
 QUICK = Terms(poll_interval=0.2, daily_share=1e6)
 ANY = {"owner_id": None, "person_id": None, "organization_id": None, "filter_id": None}
@@ -44,21 +46,41 @@ def some_leads(count, expected, first=0):
     ("waits", "cost", "by_id", "lists"),
     [
         (some_leads(9, {"title": "x"}), 18, 9, 0),
-        (some_leads(11, {"title": "x"}), 20, 0, 1),
-        (some_leads(1_000, {"title": "x"}), 20, 0, 1),
-        ([*some_leads(1, {"title": "x"}), ManyLeads(min_count=1, since="")], 20, 0, 1),
+        (some_leads(12, {"title": "x"}), 24, 12, 0),
+        (some_leads(13, {"title": "x"}), 24, 0, 1),
+        (some_leads(1_000, {"title": "x"}), 24, 0, 1),
+        ([*some_leads(1, {"title": "x"}), ManyLeads(min_count=1, since="")], 22, 1, 1),
+        ([*some_leads(3, {"title": "x"}), ManyLeads(min_count=1, since="")], 24, 0, 1),
         ([*some_leads(9, {"title": "x"}), ManyLeads(min_count=1, since="", filter_id=7)], 38, 9, 1),
         (some_leads(20, {"is_archived": True}), 40, 20, 0),
-        (some_leads(40, {"is_archived": True}), 60, 0, 1),
-        ([*some_leads(15, {"title": "x"}), *some_leads(5, {"is_archived": True}, 20)], 30, 5, 1),
+        (some_leads(40, {"is_archived": True}), 64, 0, 1),
+        ([*some_leads(15, {"title": "x"}), *some_leads(5, {"is_archived": True}, 20)], 34, 5, 1),
         (some_leads(4, "converted"), 8, 4, 0),
-        (some_leads(400, "converted"), 10, 0, 0),
+        (some_leads(7, "converted"), 14, 7, 0),
+        (some_leads(400, "converted"), 14, 0, 0),
         (some_leads(50, "deleted"), 100, 50, 0),
     ],
 )
 def test_the_cheapest_look_is_taken(waits, cost, by_id, lists):
     looks = plan(waits)
     assert (looks.cost, len(looks.by_id), len(looks.filters)) == (cost, by_id, lists)
+
+
+def test_a_lead_that_seems_to_be_gone_is_looked_at_by_id():
+    waits = some_leads(30, {"title": "x"})
+    looks = plan(waits, [waits[7].lead_id])
+    assert (looks.by_id, len(looks.listed), looks.cost) == ({waits[7].lead_id}, 29, 26)
+    assert not looks.reads(waits[7])
+
+
+@pytest.mark.parametrize(("tokens", "turns"), [(0, 2), (24, 2), (25.9, 2), (30, 5), (1_000, 20)])
+def test_leads_of_a_list_have_turns(tokens, turns):
+    """The fewest in any case, more where the poll has tokens to spare; those that waited longest come first."""
+    looks = plan(some_leads(30, {"title": "x"}))
+    looked_at = dict.fromkeys(sorted(looks.listed)[:9], 7.0)
+    chosen = whose_turn(looks, tokens, looked_at)
+    assert len(chosen) == turns
+    assert not set(chosen) & looked_at.keys()
 
 
 @pytest.fixture
@@ -101,14 +123,14 @@ async def ended(task, seconds=5):
 
 @pytest.fixture(scope="module")
 def unused_leads(sandbox):
-    sandbox.control.leads(600, archived=0.0)
+    sandbox.control.leads(1500, archived=0.0)
     return iter([lead["id"] for lead in sandbox.control.all_leads() if not lead["is_archived"]])
 
 
 @pytest.fixture
 def leads(unused_leads):
-    """Twelve leads that no other test knows."""
-    return list(islice(unused_leads, 12))
+    """Sixteen leads that no other test knows."""
+    return list(islice(unused_leads, 16))
 
 
 def first_look(opened, lead_id, expected):
@@ -119,7 +141,7 @@ def first_look(opened, lead_id, expected):
     return wait
 
 
-@pytest.mark.parametrize("count", [1, 12], ids=["by id", "by list"])
+@pytest.mark.parametrize("count", [1, 14], ids=["by id", "by list"])
 def test_who_waits_is_told(opened, sandbox, client, leads, count):
     waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:count]]
 
@@ -132,10 +154,10 @@ def test_who_waits_is_told(opened, sandbox, client, leads, count):
 
     asyncio.run(run())
     paths = {seen["path"] for seen in sandbox.control.requests() if seen["method"] == "GET"}
-    assert paths == {"/v1/leads" if count == 12 else f"/v1/leads/{leads[0]}"}
+    assert paths == {f"/v1/leads/{leads[0]}"} if count == 1 else "/v1/leads" in paths
 
 
-@pytest.mark.parametrize("count", [1, 12], ids=["by id", "by list"])
+@pytest.mark.parametrize("count", [1, 14], ids=["by id", "by list"])
 def test_a_change_before_the_first_poll_is_seen(opened, client, leads, count):
     """Between the first look and the joining, and for one that joins when others are polled for already."""
     waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:count]]
@@ -153,7 +175,7 @@ def test_a_change_before_the_first_poll_is_seen(opened, client, leads, count):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("others", [0, pytest.param(11, marks=pytest.mark.long)], ids=["by id", "by list"])
+@pytest.mark.parametrize("others", [0, pytest.param(13, marks=pytest.mark.long)], ids=["by id", "by list"])
 def test_an_old_state_does_not_count_for_who_joins(opened, sandbox, client, leads, others):
     waits = [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[: others + 1]]
     client.update_lead(leads[0], title="Passing")
@@ -216,6 +238,114 @@ def test_conversion_is_told_from_deletion(opened, sandbox, client, leads, count)
                 await ended(tasks[-2])
             with pytest.raises(PipedriveNotFoundError, match="was deleted"):
                 await ended(tasks[-1])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", ["deleted", "converted", "archived and expected so"])
+def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(opened, sandbox, client, leads, end):
+    """No list names a lead that is gone."""
+    expected = {"is_archived": True} if "expected" in end else {"title": "Never"}
+    waits = [first_look(opened, leads[0], expected)]
+    waits += [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[1:]]
+    many = ManyLeads(min_count=900, since=sandbox.control.now())
+    assert leads[1] in plan([*waits, many]).listed
+
+    async def run():
+        async with all_waiting(opened, *waits, many) as tasks:
+            await polled(sandbox)
+            if end == "deleted":
+                client.delete_lead(leads[0])
+            elif end == "converted":
+                client.convert_lead_to_deal(leads[0])
+                sandbox.control.advance(5)
+            else:
+                client.update_lead(leads[0], is_archived=True)
+                assert await ended(tasks[0]) == [leads[0]]
+                return
+            with pytest.raises(PipedriveNotFoundError, match=f"was {end}"):
+                await ended(tasks[0])
+            assert not any(task.done() for task in tasks[1:])
+
+    asyncio.run(run())
+
+
+def test_absence_is_believed_when_two_polls_say_so(opened, sandbox, client, leads):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "status", status=404, times=2)  # a poll asks twice
+
+    async def run():
+        async with all_waiting(opened, wait) as (task,):
+            await polled(sandbox, 9)
+            assert not task.done()
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def test_a_login_that_is_refused_once_ends_nothing(opened, sandbox, client, leads):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "status", status=401, times=1)
+
+    async def run():
+        async with all_waiting(opened, wait) as (task,):
+            await polled(sandbox, 4)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def test_a_feed_that_broke_down_takes_nobody_in(opened, client, leads, monkeypatch):
+    waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:2]]
+    broken = iter([True])
+    choose = module.Pace.choose
+
+    def break_once(*given):
+        if next(broken, False):
+            raise RuntimeError("broken")
+        choose(*given)
+
+    monkeypatch.setattr(module.Pace, "choose", break_once)
+
+    async def run():
+        async def joins_when_the_other_ends():
+            with pytest.raises(RuntimeError, match="broken"):
+                await wait_for(opened(), waits[0], QUICK)
+
+        first = asyncio.create_task(joins_when_the_other_ends())
+        feeds = module._feeds.setdefault(asyncio.get_running_loop(), {})
+        while not feeds:
+            await asyncio.sleep(0)
+        while feeds:
+            await asyncio.sleep(0)
+        async with all_waiting(opened, waits[1]) as (task,):
+            await first
+            client.update_lead(leads[1], title="Changed")
+            assert await ended(task) == [leads[1]]
+
+    asyncio.run(run())
+
+
+def test_a_comparison_that_breaks_down_ends_one_wait_only(opened, client, leads):
+    odd = one(leads[0], {"title": object()})
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+
+    class Breaks:
+        def __eq__(self, other):
+            raise RuntimeError("odd")
+
+        __hash__ = None
+
+    odd.expected["title"] = Breaks()
+
+    async def run():
+        async with all_waiting(opened, odd, wait) as (broken, task):
+            with pytest.raises(RuntimeError, match="odd"):
+                await ended(broken)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
 
     asyncio.run(run())
 
@@ -317,7 +447,7 @@ def test_a_deleted_filter_fails_those_who_wait_for_it(opened, sandbox, client, l
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("close_before", {"times": 9}), ("status", {"status": 503, "times": 9}), ("html", {"status": 403})],
+    [("close_before", {"times": 9}), ("status", {"status": 503, "times": 9})],
 )
 @pytest.mark.usefixtures("no_waiting")
 def test_trouble_on_the_way_is_waited_out(opened, sandbox, client, leads, kind, options):
@@ -343,7 +473,9 @@ def virtual_time(sandbox, monkeypatch, no_waiting):
         clock["now"] += timedelta(seconds=seconds)
         sandbox.control.advance(seconds)
 
+    began = clock["now"]
     monkeypatch.setattr(module, "_now", lambda: clock["now"])
+    monkeypatch.setattr(module, "_clock", lambda: (clock["now"] - began).total_seconds())  # noqa: PLW0108 - the time passes
     monkeypatch.setattr(module, "_pause", pause)
     return clock
 
@@ -370,6 +502,22 @@ def test_a_spent_day_fails_some_and_others_wait(virtual_time, opened, sandbox, l
     assert probes[1] - probes[0] == timedelta(minutes=30)
 
 
+def test_a_ban_is_sat_out(virtual_time, opened, sandbox, client, leads):
+    """No account is asked again before the time that it told, however often others join."""
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "html", status=403)
+
+    async def run():
+        async with all_waiting(opened, wait, terms=Terms(poll_interval=20, daily_share=1.0)) as (task,):
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+    first, *ban = virtual_time["slept"]
+    assert first == 20
+    assert sum(ban) >= 300
+
+
 def test_a_day_that_never_comes_back_ends_all_waits(virtual_time, opened, sandbox, leads):
     patient = first_look(opened, leads[0], {"title": "Never"})
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=100)
@@ -389,17 +537,19 @@ DAYS = [(waits, multiplier) for waits in ("one", "list", "archived", "deleted") 
     ("waits", "multiplier"),
     [pytest.param(*day, marks=() if day == ("list", 1) else pytest.mark.long) for day in DAYS],
 )
-def test_a_day_of_waiting_stays_within_its_share(opened, sandbox, leads, virtual_time, monkeypatch, waits, multiplier):
+def test_a_day_of_waiting_stays_within_its_share(
+    opened, sandbox, leads, unused_leads, virtual_time, monkeypatch, waits, multiplier
+):
     since = sandbox.control.now()
     joining = {
         "one": [one(leads[0], {"title": "Never"}, since)],
         "list": [ManyLeads(min_count=900, since=since)],
-        "archived": [one(lead.lead_id, lead.expected, since) for lead in some_leads(40, {"is_archived": True})],
+        "archived": [one(lead_id, {"is_archived": True}, since) for lead_id in islice(unused_leads, 40)],
         "deleted": [one(lead_id, "deleted", since) for lead_id in leads],
     }[waits]
     size = 30_000 * multiplier
     sandbox.control.set_budget(size)
-    monkeypatch.setattr(DailyBudget, "learn", lambda day, _: setattr(day, "size", size))
+    monkeypatch.setattr(DailyBudget, "learn", lambda day, *_: setattr(day, "size", size))
     clients = []
 
     def opened_once():
@@ -420,7 +570,7 @@ def test_a_day_of_waiting_stays_within_its_share(opened, sandbox, leads, virtual
 
 
 def test_the_log_says_at_what_pace(virtual_time, opened, sandbox, caplog):
-    caplog.set_level(logging.INFO, logger=module.__name__)
+    caplog.set_level(logging.INFO, logger=pace.__name__)
 
     async def run():
         wait = ManyLeads(min_count=900, since=sandbox.control.now())
@@ -433,10 +583,9 @@ def test_the_log_says_at_what_pace(virtual_time, opened, sandbox, caplog):
     assert "Polling every" in caplog.text
 
 
-def test_a_first_look_tells_where_to_go_on(sandbox, opened):
-    looking = opened()
-    looking.get_current_user()
-    told = datetime.fromisoformat(looked_at(looking))
-    looking.close()
-    apart = datetime.fromisoformat(sandbox.control.now()) - told
+def test_a_look_tells_where_to_go_on(sandbox, opened):
+    look = OneLook(opened())
+    assert look.answered_at is None
+    look.get_current_user()
+    apart = datetime.fromisoformat(sandbox.control.now()) - datetime.fromisoformat(look.unseen_since)
     assert timedelta(seconds=50) < apart < timedelta(minutes=6)

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import math
+import tempfile
 import time
 from datetime import UTC, datetime
 
@@ -19,9 +20,10 @@ from airflow.triggers.base import BaseEventTrigger
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_pipedrive_leads.exceptions import PipedriveValidationError
+from airflow_provider_pipedrive_leads.leads import pace
 from airflow_provider_pipedrive_leads.triggers import leads_stream as module
 from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
-from airflow_provider_pipedrive_leads.triggers.leads_stream import AFTER_REFUSAL, BETWEEN_EVENTS, SHORTEST_INTERVAL
+from airflow_provider_pipedrive_leads.triggers.leads_stream import AFTER_REFUSAL, BETWEEN_EVENTS
 
 pytestmark = [pytest.mark.usefixtures("connection", "no_waiting"), pytest.mark.timeout(60)]
 LEADS, ARCHIVED, ME = "/v1/leads", "/v1/leads/archived", "/v1/users/me"
@@ -414,13 +416,13 @@ def test_the_pace_is_the_slower_of_the_interval_and_the_share(sandbox, triggerer
             await airflow.settle()
         return round(clock.waits[-1])
 
-    with caplog.at_level(logging.INFO, logger=module.__name__):
+    with caplog.at_level(logging.INFO, logger=pace.__name__):
         assert asyncio.run(waits(poll_interval=1000)) == 1000
         assert "Polling every 1000 s, as asked for" in caplog.text
         clock.now += 10_000
-        slow = asyncio.run(waits(poll_interval=20, daily_share=0.0001 if told else 0.01))
-    assert slow == (82 if told else 5760)
-    assert f"Polling every {slow} s instead of 20 s" in caplog.text
+        slow = asyncio.run(waits(poll_interval=20, daily_share=5e-7 if told else 0.005))
+    assert slow == (17280 if told else 12343)
+    assert f"Polling every {slow} s in the long run, not every 20 s" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -530,6 +532,67 @@ def test_a_field_that_is_not_there_stops_only_who_asks_for_it(client, person_id,
     assert "'Company size'" in caplog.text
 
 
+def test_a_trigger_whose_fields_may_not_be_read_stops_nobody_else(
+    sandbox, client, person_id, triggerer, states, caplog, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no earlier test left the fields
+    sandbox.control.fault("GET", "*ields*", "status", status=403, times=9)
+
+    async def scenario():
+        async with triggerer() as airflow:
+            refused = airflow.start(trigger(fields=["Company size"]), "refused")
+            told = airflow.start(trigger(), "told")
+            await airflow.settle()
+            lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+        return refused, ids(told), lead["id"]
+
+    refused, told, lead_id = asyncio.run(scenario())
+    assert (refused, told) == ([], [lead_id])
+    assert "tried again hourly" in caplog.text
+
+
+def test_a_bulk_edit_is_not_read_again_and_again(sandbox, client, person_id, triggerer, states):
+    """In the silence after it, whatever was told is left behind, and polls cost a page each again."""
+
+    async def scenario():
+        async with triggerer() as airflow:
+            told = airflow.start(trigger(), "leads")
+            await airflow.settle()
+            await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+            sandbox.control.advance(600)
+            await airflow.poll()
+            kept = next(iter(states.values()))
+            await airflow.poll()
+        return told, kept
+
+    told, kept = asyncio.run(scenario())
+    assert len(told) == 1
+    assert kept["seen"] == {}
+
+
+def test_who_comes_back_does_not_poll_sooner(sandbox, triggerer, states, clock):
+    """Neither during a ban, nor when a trigger ends and is started again."""
+
+    async def scenario():
+        async with triggerer() as airflow:
+            airflow.start(trigger(), "leads")
+            await airflow.settle()
+            sandbox.control.fault("GET", LEADS, "html", status=403)
+            await airflow.poll()
+            sandbox.control.reset_counters()
+            banned_at, pause = clock.now, clock.waits[-1]
+            airflow.start(trigger(on=["created"]), "joined")
+            await airflow.settle()
+            while not seen(sandbox, LEADS):
+                await asyncio.sleep(0.01)
+            return clock.now - banned_at, pause
+
+    waited, pause = asyncio.run(scenario())
+    assert waited >= pause
+
+
 def test_a_store_that_fails_ends_nothing(client, person_id, triggerer, states, monkeypatch, caplog):
     async def refuse(self, message):
         raise RuntimeError("no store")
@@ -564,7 +627,7 @@ def test_a_trigger_that_ends_and_starts_again_and_again_polls_no_faster(sandbox,
     started = clock.now
     sandbox.control.reset_counters()
     asyncio.run(scenario())
-    assert len(seen(sandbox, LEADS)) <= 1 + (clock.now - started) / SHORTEST_INTERVAL
+    assert len(seen(sandbox, LEADS)) <= 1 + (clock.now - started) / OFTEN["poll_interval"]
 
 
 def test_cancelling_leaves_no_thread_and_no_poll(sandbox, triggerer, states):
