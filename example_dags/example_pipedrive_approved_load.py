@@ -3,12 +3,9 @@
 A dry run tells what a file would change in Pipedrive and what that costs. Somebody looks at it in Airflow (Browse >
 Required Actions) and approves or rejects; only then the file is loaded.
 
-It uses the connection ``pipedrive_default``: in Airflow, Admin > Connections > Add, type Pipedrive.
+Needs the connection ``pipedrive_default``; the parameter ``path`` names the file.
 """
 
-from __future__ import annotations
-
-import pendulum
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
 
@@ -20,12 +17,11 @@ WHAT = {"path": "{{ params.path }}", "key": "origin_id", "key_prefix": "crm-"}
 PLAN = "{% set plan = ti.xcom_pull(task_ids='dry_run') %}"
 
 with DAG(
-    dag_id="example_pipedrive_approved_load",
+    "example_pipedrive_approved_load",
     doc_md=__doc__,
     schedule=None,
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    tags=["example", "pipedrive"],
+    max_active_runs=1,  # two loads of the same keys side by side would make the same leads twice
+    tags=["pipedrive"],
     params={
         # Any place that Airflow's ObjectStoragePath can read: a folder, s3://bucket/…, gs://bucket/…
         "path": Param("file:///tmp/pipedrive-leads/scores.csv", type="string", description="CSV, JSON or Parquet"),

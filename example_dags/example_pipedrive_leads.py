@@ -32,17 +32,19 @@ with DAG("example_pipedrive_leads", schedule=None, doc_md=__doc__, params={"fold
     update_lead = PipedriveUpdateLeadOperator(
         task_id="update_lead",
         lead_id=create_lead.output,
-        fields={"value": {"amount": 3000, "currency": "EUR"}, "Lead score": 87},
+        fields={
+            "value": {"amount": 3000, "currency": "EUR"},
+            "expected_close_date": "{{ macros.ds_add(dag_run.run_after | ds, 30) }}",
+            "Lead score": 87,
+        },
         add_labels=["Hot"],  # beside the labels that the lead has already
     )
     wait_until_hot = PipedriveLeadSensor(
-        task_id="wait_until_hot", lead_id=create_lead.output, expected={"label_ids": ["Hot"]}, mode="reschedule"
+        task_id="wait_until_hot", lead_id=create_lead.output, expected={"label_ids": ["Hot"]}, deferrable=True
     )
-    export_jsonl = PipedriveExportLeadsOperator(task_id="export_jsonl", path="{{ params.folder }}/leads.jsonl")
-    export_csv = PipedriveExportLeadsOperator(
-        task_id="export_csv", path="{{ params.folder }}/leads.csv", outlets=[LEADS]
-    )
-    update_lead >> wait_until_hot >> [export_jsonl, export_csv]
+    lines = PipedriveExportLeadsOperator(task_id="export_jsonl", path="{{ params.folder }}/leads.jsonl")
+    table = PipedriveExportLeadsOperator(task_id="export_csv", path="{{ params.folder }}/leads.csv", outlets=[LEADS])
+    update_lead >> wait_until_hot >> [lines, table]
 
 with DAG("example_pipedrive_leads_by_label", schedule=[LEADS], doc_md=__doc__, tags=["pipedrive"]):
 
@@ -50,7 +52,7 @@ with DAG("example_pipedrive_leads_by_label", schedule=[LEADS], doc_md=__doc__, t
     def count_by_label(*, inlet_events):
         """Count the leads of the newest export; the asset's event says where it is."""
         with ObjectStoragePath(inlet_events[LEADS][-1].extra["path"]).open("rt", encoding="utf-8") as file:
-            counts = Counter(label for row in csv.DictReader(file) for label in json.loads(row["labels"]) or ["(none)"])
-        return dict(counts.most_common())
+            labels = [json.loads(row["labels"]) for row in csv.DictReader(file)]
+        return dict(Counter(label for each in labels for label in each or ["(no label)"]).most_common())
 
     count_by_label()

@@ -3,7 +3,8 @@
 Somebody adds a lead; within minutes this DAG starts. The asset's watcher looks into Pipedrive in the triggerer, without
 a worker, once the DAG is switched on. Its event brings the new leads with the fields that it was asked for.
 
-Needs the connection ``pipedrive_default``, and in Pipedrive a custom field for a number: the parameter ``field`` names it.
+Needs the connection ``pipedrive_default``, and in Pipedrive a custom field for a number, which the parameter ``field``
+names.
 """
 
 from airflow.sdk import DAG, Asset, AssetWatcher, Param, task
@@ -35,23 +36,20 @@ with DAG(
     )
 
     @task(show_return_value_in_logs=False)
-    def score(*, triggering_asset_events, params):
+    def score(labels, *, triggering_asset_events, params):
         """Give what to update in each lead that the events told of; several events can start one run."""
         events = [event for told in triggering_asset_events.values() for event in told]
         leads = {lead["id"]: lead for event in events for lead in event.extra["payload"]["leads"]}  # each once
-        scores = {lead_id: points(lead) for lead_id, lead in leads.items()}
-        return [
-            {
-                "lead_id": lead_id,
-                "fields": {params["field"]: found},
-                "add_labels": [HIGH if found >= params["high"] else LOW],
-            }
-            for lead_id, found in scores.items()
-        ]
+        updates = []
+        for lead_id, lead in leads.items():
+            found = points(lead)
+            label = labels[HIGH if found >= params["high"] else LOW]
+            updates.append({"lead_id": lead_id, "fields": {params["field"]: found}, "add_labels": [label]})
+        return updates
 
     def points(lead):
         """Your model's place: up to 80 points for the value of the lead, 20 for an organization."""
         amount = (lead["value"] or {}).get("amount", 0)
         return min(80, amount // 100) + (20 if lead["organization_id"] else 0)
 
-    labels >> PipedriveUpdateLeadOperator.partial(task_id="write_back").expand_kwargs(score())
+    PipedriveUpdateLeadOperator.partial(task_id="write_back").expand_kwargs(score(labels.output))
