@@ -57,7 +57,7 @@ class AirflowInBrowser:
     def page(
         self, scheme: Literal["light", "dark"] = "light", *, width: int = 1280, height: int = 1000
     ) -> Iterator[Page]:
-        """Open Airflow's first page; paths in its ``goto`` are relative to the address.
+        """Open an empty page; paths in its ``goto`` are relative to the address.
 
         :param scheme: what the person's system prefers.
         :param width: of the window, in pixels.
@@ -72,9 +72,7 @@ class AirflowInBrowser:
         )
         context.set_default_timeout(MILLISECONDS_TO_WAIT)
         try:
-            page = context.new_page()
-            page.goto("/")
-            yield page
+            yield context.new_page()
         finally:
             context.close()
 

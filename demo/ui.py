@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from demo.stage import (
     BIN,
     ROOT,
     DemoError,
+    LocalPipedrive,
     airflow_environment,
     empty_folder,
     end_like_ctrl_c,
@@ -25,10 +27,11 @@ from demo.stage import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FOLDER = ROOT / ".ui"
-LOG = FOLDER / "airflow.log"
+LOG_NAME = "airflow.log"
 LEADS = 1000
 USUAL_PORT = 8080
 SECONDS_TO_START = 180
@@ -41,7 +44,7 @@ def main() -> int:
     try:
         run()
     except DemoError as problem:
-        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {LOG.relative_to(ROOT)}")
+        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {(FOLDER / LOG_NAME).relative_to(ROOT)}")
         return 1
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
@@ -50,10 +53,38 @@ def main() -> int:
 
 def run() -> None:
     """Hold Airflow and the local Pipedrive until interrupted."""
-    home = empty_folder(FOLDER) / "airflow-home"
-    port = free_port(USUAL_PORT)
+    with console.status("Starting Airflow …") as status, interface(FOLDER, USUAL_PORT) as started:
+        status.stop()
+        user, password = started.login
+        console.print(f"Airflow     {started.address}\nuser        {user}\npassword    {password}")
+        console.print(f"Pipedrive   {started.pipedrive.url} (connection pipedrive_default, {LEADS:,} leads)")
+        console.print("Switch a DAG on and press its play button. Ctrl-C stops everything.")
+        started.airflow.wait()
+    raise DemoError("Airflow ended by itself.")
+
+
+class Interface(NamedTuple):
+    """A running web interface.
+
+    :param login: user and password.
+    """
+
+    address: str
+    login: tuple[str, str]
+    airflow: subprocess.Popen[str]
+    pipedrive: LocalPipedrive
+
+
+@contextmanager
+def interface(folder: Path, wanted_port: int) -> Iterator[Interface]:
+    """Start Airflow and a local Pipedrive; on leaving, nothing of them is left running.
+
+    :param folder: made anew; Airflow's home is in there, and its output in ``airflow.log``.
+    """
+    home = empty_folder(folder) / "airflow-home"
+    port = free_port(wanted_port)
     address = f"http://127.0.0.1:{port}"
-    with local_pipedrive(LEADS) as pipedrive, LOG.open("wb") as log:
+    with local_pipedrive(LEADS) as pipedrive, (folder / LOG_NAME).open("wb") as log:
         environment = airflow_environment(home, pipedrive) | {
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
@@ -62,14 +93,8 @@ def run() -> None:
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         }
         with process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as airflow:
-            with console.status("Starting Airflow …"):
-                _wait_until_healthy(airflow, address)
-            user, password = _login(home)
-            console.print(f"Airflow     {address}\nuser        {user}\npassword    {password}")
-            console.print(f"Pipedrive   {pipedrive.url} (connection pipedrive_default, {LEADS:,} leads)")
-            console.print("Switch a DAG on and press its play button. Ctrl-C stops everything.")
-            airflow.wait()
-    raise DemoError("Airflow ended by itself.")
+            _wait_until_healthy(airflow, address)
+            yield Interface(address, _login(home), airflow, pipedrive)
 
 
 def free_port(wanted: int) -> int:

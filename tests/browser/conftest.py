@@ -47,6 +47,6 @@ def interface(browser, airflow) -> AirflowInBrowser:
 
 @pytest.fixture
 def page(interface):
-    """Airflow's first page, light, 1280 wide."""
+    """An empty page in the light, 1280 wide."""
     with interface.page() as opened:
         yield opened
