@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.client import PipedriveClient
     from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
 
+PATHS_IN_CATALOGUE = ("/v1/leadLabels", "/v1/dealFields", "/api/v2/dealFields")
+"""What is written there makes a kept catalogue wrong; a call that failed may have been carried out."""
+
 
 class PipedriveLeadsHook(LeadsApi, BaseHook):
     """Reads and writes the leads of the Pipedrive company behind an Airflow connection.
@@ -74,7 +77,12 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
 
     def send(self, call: Call) -> Reply:
         """Send a call through the client, and tell Airflow's lineage of it."""
-        reply = self.get_conn().send(call)
+        try:
+            reply = self.get_conn().send(call)
+        finally:
+            if call.method != "GET" and call.path.startswith(PATHS_IN_CATALOGUE):
+                self._catalogue = None
+                self._catalogue_cache().forget()
         self._lineage.note(call, reply)
         return reply
 

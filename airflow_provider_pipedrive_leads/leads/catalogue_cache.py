@@ -61,6 +61,12 @@ class CatalogueCache:
             self._store(Kept(self._clock(), catalogue))
             return catalogue
 
+    def forget(self) -> None:
+        """Keep nothing of an account that has changed; what somebody is just reading goes as well."""
+        if self._usable():
+            with self._locked():
+                self._file.unlink(missing_ok=True)
+
     def _usable(self) -> bool:
         """Whether the folder is there, ours, and nobody else's to write to."""
         try:

@@ -111,3 +111,18 @@ def test_a_field_made_a_moment_ago_is_found(sandbox, client, person_id, monkeypa
     monkeypatch.setattr("airflow_provider_pipedrive_leads.leads.catalogue_cache.SECONDS_FRESH", 0.0)
     lead = PipedriveLeadsHook("by_name").add_lead("New label", person_id=person_id, label_ids=["Brand new"])
     assert len(lead["label_ids"]) == 1
+
+
+def test_what_one_task_made_is_known_to_the_next_at_once(sandbox, monkeypatch):
+    """A catalogue that was read a moment before is too young to be doubted, unless this machine changed the account."""
+    monkeypatch.setenv("AIRFLOW_CONN_MAKER", as_json(sandbox))
+    PipedriveLeadsHook("maker").catalogue()
+    made = PipedriveLeadsHook("maker").add_lead_label("Made a moment ago", "green")
+    assert PipedriveLeadsHook("maker").wire_fields({"label_ids": ["Made a moment ago"]}) == {"label_ids": [made["id"]]}
+    hook = PipedriveLeadsHook("maker")
+    hook.catalogue()
+    hook.update_lead_label(made["id"], name="Renamed a moment ago")
+    assert hook.wire_fields({"label_ids": ["Renamed a moment ago"]}) == {"label_ids": [made["id"]]}
+    sandbox.control.reset_counters()
+    PipedriveLeadsHook("maker").wire_fields({"label_ids": ["Renamed a moment ago"]})
+    assert sandbox.control.counters()["calls"] == 0
