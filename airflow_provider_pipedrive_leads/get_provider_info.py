@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [
             "airflow_provider_pipedrive_leads.links.leads_file.LeadsFileLink",
             "airflow_provider_pipedrive_leads.links.lead.PipedriveLeadLink",
+            "airflow_provider_pipedrive_leads.links.deal.PipedriveDealLink",
         ],
         "asset-uris": [
             {

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.links.deal import PipedriveDealLink
+from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
 from airflow_provider_pipedrive_leads.operators.usage_record import recorded
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
@@ -52,6 +54,7 @@ class PipedriveConvertLeadOperator(BaseOperator):
         "settle",
         "pipedrive_conn_id",
     )
+    operator_extra_links = (PipedriveDealLink(),)
     ui_color = "#d9f2e3"
 
     def __init__(
@@ -119,6 +122,7 @@ class PipedriveConvertDealOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("deal_id", "poll_interval", "conversion_timeout", "settle", "pipedrive_conn_id")
+    operator_extra_links = (PipedriveLeadLink(),)
     ui_color = "#d9f2e3"
 
     def __init__(

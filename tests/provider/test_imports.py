@@ -23,6 +23,8 @@ MODULES = (
     "airflow_provider_pipedrive_leads.assets.leads",
     "airflow_provider_pipedrive_leads.links.leads_file",
     "airflow_provider_pipedrive_leads.links.lead",
+    "airflow_provider_pipedrive_leads.links.deal",
+    "airflow_provider_pipedrive_leads.page.plugin",
     "airflow_provider_pipedrive_leads.transfers.leads_to_sql",
     "airflow_provider_pipedrive_leads.transfers.sql_to_leads",
 )
@@ -61,7 +63,9 @@ def test_importing_is_cheap(imports, module):
     assert min(milliseconds for milliseconds, _ in runs) < LONGEST_MILLISECONDS
     loaded = runs[0][1]
     assert not [
-        name for name in loaded if name.split(".")[0] in ("requests", "starlette", "uvicorn", "pyarrow", "pandas")
+        name
+        for name in loaded
+        if name.split(".")[0] in ("requests", "fastapi", "starlette", "uvicorn", "pyarrow", "pandas")
     ]
     assert not [name for name in loaded if name.startswith(("airflow.sdk.lineage", "airflow.providers", "openlineage"))]
     assert "airflow_provider_pipedrive_leads.client" not in loaded
@@ -90,15 +94,16 @@ ALLOWED = {
     "sql": {"api", "files", "sql"},
     "assets": {"assets"},
     "links": {"assets", "links"},
+    "page": {"page"},
     "hooks": {"api", "files", "leads", "login", "client", "assets", "hooks"},
     "operators": {"api", "leads", "files", "exceptions", "hooks", "links", "operators", "retry_policy", "triggers"},
     "transfers": {"api", "leads", "sql", "hooks", "operators", "retry_policy", "transfers"},
     "triggers": {"api", "client", "leads", "hooks", "triggers"},
     "retry_policy": {"api"},
-    "sensors": {"api", "leads", "hooks", "operators", "retry_policy", "sensors", "triggers"},
+    "sensors": {"api", "leads", "hooks", "links", "operators", "retry_policy", "sensors", "triggers"},
     "sandbox": {"sandbox"},
 }
-AIRFLOW_FACES = ("assets", "hooks", "links", "operators", "retry_policy", "sensors", "transfers", "triggers")
+AIRFLOW_FACES = ("assets", "hooks", "links", "operators", "page", "retry_policy", "sensors", "transfers", "triggers")
 
 
 def imported(file):
