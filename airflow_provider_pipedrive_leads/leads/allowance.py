@@ -41,11 +41,10 @@ class Allowance(msgspec.Struct, frozen=True):
 
     def a_second(self, cost: int) -> float:
         """Tokens that come every second."""
-        if self.savings(cost):
-            return (self.tokens - self.savings(cost)) / A_DAY
         polls = self.tokens / cost
         whole = math.floor(polls) if polls >= 1 else polls  # a day holds as many whole polls, however they fall
-        return max(whole * cost, cost * A_DAY / LONGEST_INTERVAL) / A_DAY
+        evenly = self.tokens - self.savings(cost) if self.savings(cost) else whole * cost
+        return max(evenly / A_DAY, cost / LONGEST_INTERVAL)
 
     def tokens_a_poll(self, cost: int) -> float:
         """What a poll may cost that does not slow down the next."""

@@ -41,6 +41,8 @@ UNDER_WAY = ("not_started", "running")
 MOST_STARTS = 3
 """How often a conversion is started in all, if each time no answer came and nothing was found."""
 LONGEST_WORD = 80
+SLOWING = 0.1
+LONGEST_PAUSE = 900.0
 
 TargetId = int | str
 """A deal's number, or a lead's UUID."""
@@ -118,11 +120,13 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         longer tells (statuses are kept for some days); ``unknown`` for a word that is not in the API's description.
     :param target_id: the deal or lead that was made.
     :param said: Pipedrive's own word, or why there is none.
+    :param again_after: seconds before which Pipedrive does not want to be asked again.
     """
 
     outcome: Literal["wait", "completed", "failed", "rejected", "forgotten", "unknown"]
     target_id: TargetId | None = None
     said: str = ""
+    again_after: float = 0.0
 
 
 def judge(direction: Direction, reply: Mapping[str, Any]) -> Verdict:
@@ -151,7 +155,18 @@ def ask(api: LeadsApi, direction: Direction, source_id: str, conversion_id: str)
         return Verdict("forgotten", said="404")
     except (PipedriveConnectionError, PipedriveRateLimitError, PipedriveServerError) as error:
         log.info("%s Asking again later.", error)
-        return Verdict("wait", said=str(error))
+        again_after = error.retry_after if isinstance(error, PipedriveRateLimitError) else 0.0
+        return Verdict("wait", said=str(error), again_after=again_after)
+
+
+def seconds_to_next_question(poll_interval: float, waited: float, again_after: float) -> float:
+    """Decide when to ask again: less and less often, so that what lasts for days does not cost them.
+
+    :param poll_interval: seconds wanted.
+    :param waited: seconds so far.
+    :param again_after: seconds before which Pipedrive does not want to be asked.
+    """
+    return max(poll_interval, min(waited * SLOWING, LONGEST_PAUSE), again_after)
 
 
 def read_verdict(event: Mapping[str, Any]) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_pipedrive_leads.api import errors
@@ -20,14 +21,15 @@ class SpendsBudget(Protocol):
     pipedrive_conn_id: str
     on_daily_budget: str
 
-    def defer(self, *, trigger: Any, method_name: str) -> None:
+    def defer(self, *args: Any, **kwargs: Any) -> Any:
         """Airflow's own: leave the worker until the trigger fires."""
 
 
 @contextmanager
-def daily_budget(task: SpendsBudget) -> Iterator[None]:
+def daily_budget(task: SpendsBudget, deadline: str | None = None) -> Iterator[None]:
     """Run a block of API calls; on a spent day fail, or leave the worker and go on with ``execute_next_day``.
 
+    :param deadline: ISO time until which the task waits, given to ``execute_next_day``; None for an operator.
     :raises PipedriveConfigError: ``on_daily_budget`` is neither ``fail`` nor ``wait``.
     """
     if task.on_daily_budget not in CHOICES:
@@ -39,7 +41,13 @@ def daily_budget(task: SpendsBudget) -> Iterator[None]:
             raise
         from airflow_provider_pipedrive_leads.triggers.daily_budget import PipedriveDailyBudgetTrigger
 
-        task.defer(trigger=PipedriveDailyBudgetTrigger(task.pipedrive_conn_id), method_name="execute_next_day")
+        left = None if deadline is None else max(timedelta(0), datetime.fromisoformat(deadline) - datetime.now(UTC))
+        task.defer(
+            trigger=PipedriveDailyBudgetTrigger(task.pipedrive_conn_id),
+            method_name="execute_next_day",
+            kwargs=None if deadline is None else {"deadline": deadline},
+            timeout=left,
+        )
 
 
 def check_event(event: Mapping[str, Any] | None) -> None:

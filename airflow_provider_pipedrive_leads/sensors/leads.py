@@ -11,7 +11,10 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads.polling import DAILY_SHARE, POLL_INTERVAL
+from airflow_provider_pipedrive_leads.links.deal import PipedriveDealLink
+from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
+from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -41,11 +44,13 @@ class PipedriveLeadSensor(BaseSensorOperator):
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
+    :param poke_interval: seconds between two pokes, where it is not deferred.
     :return: the lead's id.
     """
 
     template_fields: Sequence[str] = ("lead_id", "expected", "poll_interval", "daily_share", "pipedrive_conn_id")
     template_fields_renderers = {"expected": "json"}  # noqa: RUF012
+    operator_extra_links = (PipedriveLeadLink(),)
     ui_color = "#d9f2e3"
 
     def __init__(
@@ -59,9 +64,10 @@ class PipedriveLeadSensor(BaseSensorOperator):
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
         on_daily_budget: str = "fail",
         retry_policy: RetryPolicy | None = PIPEDRIVE_RETRY_POLICY,
+        poke_interval: timedelta | float = POLL_INTERVAL,
         **kwargs: Any,
     ) -> None:
-        super().__init__(retry_policy=retry_policy, **kwargs)
+        super().__init__(retry_policy=retry_policy, poke_interval=poke_interval, **kwargs)
         self.lead_id = lead_id
         self.expected = expected
         self.deferrable = deferrable
@@ -73,7 +79,7 @@ class PipedriveLeadSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look at the lead until it is as expected, here or in a trigger."""
-        with daily_budget(self):
+        with daily_budget(self, _deadline(self)):
             if not self.deferrable:
                 return super().execute(context)
             with _never_failing(self):
@@ -89,18 +95,23 @@ class PipedriveLeadSensor(BaseSensorOperator):
         with _never_failing(self):
             return _lead_ids(event)[0]
 
-    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+    def execute_next_day(
+        self, context: Context, event: dict[str, Any] | None = None, deadline: str | None = None
+    ) -> Any:
         """Go on when the day's budget is back."""
         check_event(event)
+        _keep_deadline(self, deadline)
         return self.execute(context)
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
+    def poke(self, context: Context) -> PokeReturnValue:
         """Look at the lead and compare."""
         from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead
 
         _terms(self)
         self._hook = self._hook or PipedriveLeadsHook(self.pipedrive_conn_id)
-        missing, wait = look_at_lead(self._hook, self.lead_id, self.expected)
+        memory, key = TaskMemory(context), f"pipedrive_lead_{self.lead_id}"
+        missing, wait = look_at_lead(self._hook, self.lead_id, self.expected, memory.get(key))
+        memory.set(key, {"since": wait.since, "changed": wait.changed})
         if missing:
             self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
         return PokeReturnValue(is_done=not missing, xcom_value=wait.lead_id)
@@ -195,11 +206,12 @@ class PipedriveLeadsSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look for leads until enough match, here or in a trigger."""
-        with daily_budget(self):
+        deadline = _deadline(self)
+        with daily_budget(self, deadline):
             if not self.deferrable:
                 return super().execute(context)
             with _never_failing(self):
-                return self._look_and_leave(_deadline(self))
+                return self._look_and_leave(deadline)
 
     def execute_complete(
         self,
@@ -210,12 +222,16 @@ class PipedriveLeadsSensor(BaseSensorOperator):
         """Look once more: leads that the trigger saw match may be gone."""
         with _never_failing(self):
             _lead_ids(event)
-        with daily_budget(self), _never_failing(self):
-            return self._look_and_leave(deadline or _deadline(self))
+        deadline = deadline or _deadline(self)
+        with daily_budget(self, deadline), _never_failing(self):
+            return self._look_and_leave(deadline)
 
-    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+    def execute_next_day(
+        self, context: Context, event: dict[str, Any] | None = None, deadline: str | None = None
+    ) -> Any:
         """Go on when the day's budget is back."""
         check_event(event)
+        _keep_deadline(self, deadline)
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
@@ -272,6 +288,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("lead_id", "conversion_id", "poll_interval", "pipedrive_conn_id")
+    operator_extra_links = (PipedriveDealLink(),)
     ui_color = "#d9f2e3"
 
     def __init__(
@@ -296,11 +313,12 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask how the conversion stands until it has ended, here or in a trigger."""
-        with daily_budget(self):
+        deadline = _deadline(self)
+        with daily_budget(self, deadline):
             if not self.deferrable:
                 return super().execute(context)
             with _never_failing(self):
-                return self._ask_and_leave()
+                return self._ask_and_leave(deadline)
 
     def execute_complete(
         self,
@@ -312,17 +330,21 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         from airflow_provider_pipedrive_leads.leads.conversion import read_verdict
         from airflow_provider_pipedrive_leads.leads.first_look import deal_made
 
-        with daily_budget(self), _never_failing(self):
+        deadline = deadline or _deadline(self)
+        with daily_budget(self, deadline), _never_failing(self):
             check_event(event)
             hook = PipedriveLeadsHook(self.pipedrive_conn_id)
             deal_id = deal_made(hook, self.lead_id, self.conversion_id, read_verdict(event or {}))
             if deal_id is None:
-                self._leave_until(deadline or _deadline(self))
+                self._leave_until(deadline)
             return deal_id
 
-    def execute_next_day(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+    def execute_next_day(
+        self, context: Context, event: dict[str, Any] | None = None, deadline: str | None = None
+    ) -> Any:
         """Go on when the day's budget is back."""
         check_event(event)
+        _keep_deadline(self, deadline)
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
@@ -340,10 +362,10 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         verdict = ask(hook, DIRECTIONS["lead"], self.lead_id, self.conversion_id)
         return deal_made(hook, self.lead_id, self.conversion_id, verdict)
 
-    def _ask_and_leave(self) -> int:
+    def _ask_and_leave(self, deadline: str) -> int:
         deal_id = self._deal_id()
         if deal_id is None:
-            self._leave_until(_deadline(self))
+            self._leave_until(deadline)
         return deal_id
 
     def _leave_until(self, deadline: str) -> NoReturn:
@@ -386,6 +408,13 @@ def _lead_ids(event: Mapping[str, Any] | None) -> list[str]:
 
 def _deadline(sensor: BaseSensorOperator) -> str:
     return (datetime.now(UTC) + timedelta(seconds=sensor.timeout)).isoformat()
+
+
+def _keep_deadline(sensor: BaseSensorOperator, deadline: str | None) -> None:
+    """Let the time-out count from the first look on; where it reschedules itself, Airflow keeps count."""
+    if deadline is not None and not sensor.reschedule:
+        left = datetime.fromisoformat(deadline) - datetime.now(UTC)
+        sensor.timeout = max(0.0, left.total_seconds())
 
 
 def _leave(sensor: BaseSensorOperator, trigger: BaseTrigger, deadline: str) -> NoReturn:

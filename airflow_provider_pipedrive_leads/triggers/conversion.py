@@ -18,13 +18,14 @@ FIRST_WAIT = 10.0
 class PipedriveConversionTrigger(BaseTrigger):
     """Fires when a conversion has ended, or is late.
 
-    Each question costs 1 API token; the first comes after 10 seconds.
+    Each question costs 1 API token; the first comes after 10 seconds. The longer it lasts, the rarer they are: at most
+    one for each tenth of the time so far, until they are 15 minutes apart.
 
     :param source: what is converted: ``lead`` or ``deal``.
     :param source_id: the lead or deal.
     :param conversion_id: Pipedrive's id of the conversion.
     :param deadline: ISO time from which on it is late.
-    :param poll_interval: seconds between two questions.
+    :param poll_interval: seconds between two questions, at first.
     :param pipedrive_conn_id: the Airflow connection.
     """
 
@@ -61,22 +62,24 @@ class PipedriveConversionTrigger(BaseTrigger):
 
         from airflow_provider_pipedrive_leads.api.errors import PipedriveError
         from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-        from airflow_provider_pipedrive_leads.leads.conversion import DIRECTIONS, ask
+        from airflow_provider_pipedrive_leads.leads.conversion import DIRECTIONS, ask, seconds_to_next_question
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         deadline = datetime.fromisoformat(self.deadline)
-        wait = max(FIRST_WAIT, self.poll_interval)
+        wait, waited = max(FIRST_WAIT, self.poll_interval), 0.0
         try:
             client = await asyncio.to_thread(hook.get_conn)
             while True:
                 await _sleep(wait)
+                waited += wait
                 verdict = await asyncio.to_thread(
                     ask, client, DIRECTIONS[self.source], self.source_id, self.conversion_id
                 )
                 left = (deadline - _now()).total_seconds()
                 if verdict.outcome != "wait" or left <= 0:
                     break
-                wait = min(self.poll_interval, left)
+                pause = seconds_to_next_question(self.poll_interval, waited, verdict.again_after)
+                wait = min(pause, left)
             yield TriggerEvent({"status": "success", **msgspec.to_builtins(verdict)})
         except PipedriveError as error:
             yield TriggerEvent({"status": "error", "error": type(error).__name__, "message": str(error)})

@@ -18,7 +18,7 @@ from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveNotFoundError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads import polling
+from airflow_provider_pipedrive_leads.leads import allowance, polling
 from airflow_provider_pipedrive_leads.sensors.leads import (
     PipedriveLeadConversionSensor,
     PipedriveLeadSensor,
@@ -36,7 +36,7 @@ QUICK = {"deferrable": True, "poll_interval": 0.3}
 def quick(connection, sandbox, monkeypatch):
     """Let short intervals pass, and triggers fire at once."""
     monkeypatch.setattr(polling, "SHORTEST_INTERVAL", 0.1)
-    monkeypatch.setattr(polling, "LONGEST_INTERVAL", 0.4)
+    monkeypatch.setattr(allowance, "LONGEST_INTERVAL", 0.4)
     monkeypatch.setattr(leads_trigger, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(conversion_trigger, "FIRST_WAIT", 0.0)
     yield
@@ -269,6 +269,46 @@ def test_a_spent_day_at_the_first_look(sandbox, lead_id, choice):
         assert looked(sensor).method_name == "execute_next_day"
 
 
+@pytest.mark.parametrize("how", [{"deferrable": True}, {}], ids=["deferred", "poke"])
+def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, how):
+    sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=2)
+    sensor = PipedriveLeadSensor(
+        task_id="wait", lead_id=lead_id, expected={"title": "x"}, on_daily_budget="wait", timeout=600, **how
+    )
+    first = looked(sensor)
+    assert timedelta(seconds=590) < first.timeout <= timedelta(seconds=600)
+    time.sleep(1)
+    with pytest.raises(TaskDeferred) as again:
+        sensor.execute_next_day({}, {"status": "success"}, **first.kwargs)
+    assert again.value.method_name == first.method_name == "execute_next_day"
+    assert again.value.timeout < timedelta(seconds=599)
+
+
+def test_a_poke_goes_on_from_the_one_before(sandbox, client, person_id):
+    """Where archived leads are not found by id, a look through the newest of them is enough."""
+    old = client.add_lead("Archived long ago", person_id=person_id)["id"]
+    client.update_lead(old, is_archived=True)
+    kept = {}
+
+    class Store:
+        def get(self, key, default=None):
+            return kept.get(key, default)
+
+        def set(self, key, value, retention):
+            kept[key] = value
+
+    context = {"task_state_store": Store()}
+    sandbox.control.advance(600)
+    for _ in range(2):
+        sensor = PipedriveLeadSensor(task_id="wait", lead_id=old.upper(), expected={"title": "x"})
+        sandbox.control.reset_counters()
+        assert not sensor.poke(context)
+        deals = [seen for seen in sandbox.control.requests() if seen["path"] == "/api/v2/deals"]
+    (known,) = kept.values()
+    assert known["changed"] == next(lead for lead in sandbox.control.all_leads() if lead["id"] == old)["update_time"]
+    assert all(seen["query"]["updated_since"] >= known["since"][:10] for seen in deals)
+
+
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_every_own_parameter_is_templated(sensor):
     own = {name for name in inspect.signature(sensor.__init__).parameters if name not in ("self", "kwargs")}
@@ -278,3 +318,5 @@ def test_every_own_parameter_is_templated(sensor):
 def test_intervals_are_long_by_default():
     many = PipedriveLeadsSensor(task_id="wait")
     assert (many.poke_interval, many.poll_interval, many.daily_share) == (300, 300, 0.1)
+    one = PipedriveLeadSensor(task_id="wait_for_one", lead_id=UNKNOWN)
+    assert (one.poke_interval, one.poll_interval, one.daily_share) == (300, 300, 0.1)

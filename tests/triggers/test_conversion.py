@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from airflow_provider_pipedrive_leads.leads.conversion import seconds_to_next_question
 from airflow_provider_pipedrive_leads.triggers import conversion as module
 from airflow_provider_pipedrive_leads.triggers.conversion import FIRST_WAIT, PipedriveConversionTrigger
 
@@ -116,7 +117,22 @@ def test_trouble_on_the_way_is_waited_out(sandbox, begun, slept, kind, options):
     sandbox.control.fault("GET", STATUS, kind, **options)
     (event,) = events(PipedriveConversionTrigger(**begun))
     assert (event["status"], event["outcome"]) == ("success", "completed")
-    assert len(slept) >= 4
+    assert max(slept) >= (300 if kind == "html" else 5)  # a ban tells how long it lasts
+
+
+@pytest.mark.parametrize(
+    ("interval", "waited", "again_after", "seconds"),
+    [
+        (5, 10, 0, 5),
+        (5, 600, 0, 60),
+        (30, 3_600, 0, 360),
+        (30, 604_800, 0, 900),
+        (5, 10, 300, 300),
+        (1_000, 10, 0, 1_000),
+    ],
+)
+def test_the_longer_it_lasts_the_rarer_are_the_questions(interval, waited, again_after, seconds):
+    assert seconds_to_next_question(interval, waited, again_after) == seconds
 
 
 def test_a_server_that_is_down_is_asked_until_it_is_late(begun, slept, monkeypatch):
