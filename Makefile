@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-long bench lint format build constraints clean
+.PHONY: help demo ui test test-long test-cluster bench lint format build constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,10 +21,13 @@ ui: $(READY) ## Start Airflow's web interface with a local Pipedrive and the exa
 	@$(BIN)/python -m demo.ui
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 2 --dist loadfile
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
 	@$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadfile
+
+test-cluster: $(READY) ## Let many workers work through outages; needs redis-server and postgresql of Debian
+	@$(BIN)/python -m pytest -m cluster --capture no tests/cluster
 
 bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.hook_calls

@@ -164,7 +164,7 @@ def test_one_process_uses_what_is_allowed(allowed, threads):
 @pytest.mark.parametrize("allowed", [20, 40, 100, 120])
 @pytest.mark.parametrize("threads", [1, 4, 8])
 @pytest.mark.parametrize("reported", [True, False], ids=["reported", "blind"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_four_cold_processes_live_side_by_side(allowed, threads, reported, seed):
     traffic = Traffic(allowed, processes=4, threads=threads, calls=250, reported=reported, seed=seed).run()
     assert len(traffic.accepted) == 1000
