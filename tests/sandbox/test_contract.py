@@ -221,6 +221,10 @@ def _calls(api: Any, as_app: Callable[..., Any]) -> Iterator[tuple[str, str, Any
     api.control.advance(5)
     ids = {"id": 1, "conversion_id": back[2].json()["data"]["conversion_id"]}
     yield made("GET", "/api/v2/deals/{id}/convert/status/{conversion_id}", ids)
+    again = api.post(f"/api/v2/leads/{api.data('/v1/leads', sort='add_time DESC')[0]['id']}/convert/deal")
+    assert again.ok
+    api.control.advance(5)
+    yield made("DELETE", "/api/v2/deals/{id}", {"id": 2})
     last = api.new_lead()
     yield made("DELETE", "/v1/leads/{id}", {"id": last["id"]})
 

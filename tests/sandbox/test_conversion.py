@@ -83,6 +83,15 @@ def test_a_conversion_can_fail(api: Any) -> None:
         assert api.get(f"/v1/leads/{lead['id']}").status_code == 200
 
 
+def test_a_deleted_deal_is_marked_and_not_listed(api: Any) -> None:
+    _convert(api, api.new_lead())
+    api.control.advance(2)
+    assert api.delete("/api/v2/deals/1").json() == {"success": True, "data": {"id": 1}}
+    assert api.data("/api/v2/deals/1")["status"] == "deleted"
+    assert api.data("/api/v2/deals") == []
+    assert api.delete("/api/v2/deals/1").status_code == 404
+
+
 def test_a_lead_deleted_meanwhile_cannot_be_converted(api: Any) -> None:
     lead = api.new_lead()
     status = _convert(api, lead)

@@ -210,6 +210,7 @@ def test_conversion_there_and_back(run: Run) -> None:
         got["deal"]["data"]["id"],
         "Changed",
     )
+    assert got["deleted"]["data"] == {"id": got["second"]["data"]["deal_id"]}
     assert got["unknown"]["error"] == "Entity was not found"
 
 

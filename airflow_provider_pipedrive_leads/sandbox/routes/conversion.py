@@ -1,7 +1,7 @@
 """Conversion and deals, v2.
 
 Vendor operations: convertLeadToDeal, getLeadConversionStatus, convertDealToLead, getDealConversionStatus, getDeals,
-getDeal.
+getDeal, deleteDeal.
 """
 
 from __future__ import annotations
@@ -62,6 +62,16 @@ def get_deal(call: Call) -> Reply:
     return data_reply(_visible(call, call.world.state.deals.get(_number(call, "id")), "Deal"))
 
 
+def delete_deal(call: Call) -> Reply:
+    """A deal marked as deleted."""
+    deal = _visible(call, call.world.state.deals.get(_number(call, "id")), "Deal")
+    if deal["is_deleted"]:
+        raise not_found("Deal")
+    call.world.state.deals.put({**deal, "is_deleted": True, "status": "deleted"})
+    call.world.reindex_later("deal", deal["id"])
+    return data_reply({"id": deal["id"]})
+
+
 def _accepted(begun: dict[str, Any]) -> Reply:
     return data_reply({"conversion_id": begun["id"]}, additional_data=None)
 
@@ -110,4 +120,5 @@ ENDPOINTS = (
     Endpoint("GET", "/api/v2/deals/{id}/convert/status/{conversion_id}", 1, DEALS_READ, deal_conversion_status),
     Endpoint("GET", "/api/v2/deals", 10, DEALS_READ, get_deals),
     Endpoint("GET", "/api/v2/deals/{id}", 1, DEALS_READ, get_deal),
+    Endpoint("DELETE", "/api/v2/deals/{id}", 3, DEALS_WRITE, delete_deal),
 )

@@ -209,18 +209,24 @@ async function searches(api, lead, title) {
 
 async function conversions(api, lead) {
   const done = (reply) => !["not_started", "running"].includes(reply.data.status);
-  const begun = await api.leadsV2.convertLeadToDeal({ id: lead });
-  const there = { id: lead, conversion_id: begun.data.conversion_id };
-  const converted = await eventually(() => api.leadsV2.getLeadConversionStatus(there), done);
+  const convert = async (id) => {
+    const begun = await api.leadsV2.convertLeadToDeal({ id });
+    const status = { id, conversion_id: begun.data.conversion_id };
+    return [begun, await eventually(() => api.leadsV2.getLeadConversionStatus(status), done)];
+  };
+  const [begun, converted] = await convert(lead);
   const gone = await refusal(api.leads.getLead({ id: lead }));
   const deal = await api.deals.getDeal({ id: converted.data.deal_id, include_fields: "source_lead_id" });
   const deals = await api.deals.getDeals({ person_id: deal.data.person_id });
   const back = await api.deals.convertDealToLead({ id: deal.data.id });
   const again = { id: deal.data.id, conversion_id: back.data.conversion_id };
   const returned = await eventually(() => api.deals.getDealConversionStatus(again), done);
+  const returnedLead = await api.leads.getLead({ id: returned.data.lead_id });
+  const [, second] = await convert(returned.data.lead_id);
   return {
-    begun, converted, gone, deal, deals, back, returned,
-    lead: await api.leads.getLead({ id: returned.data.lead_id }),
+    begun, converted, gone, deal, deals, back, returned, second,
+    lead: returnedLead,
+    deleted: await api.deals.deleteDeal({ id: second.data.deal_id }),
     unknown: await refusal(api.leadsV2.convertLeadToDeal({ id: lead })),
   };
 }
