@@ -7,17 +7,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demo.api_server import api_server
 from demo.browser import AirflowInBrowser, chromium
 from demo.connection_form import add_connection, give_port, press_test
-from demo.ui import USUAL_PORT, interface
+from demo.stage import LocalPipedrive, local_pipedrive
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from demo.stage import LocalPipedrive
-
-CONNECTION_ID = "pipedrive_default"
-HEIGHTS = {"connection-form": 790, "connection-form-extra": 1240, "connection-test": 460}
+CONNECTION_ID = "pipedrive_sales"
+LEADS = 10
+HEIGHTS = {"connection-form": 790, "connection-form-extra": 1300, "connection-test": 570}
 
 
 def take_pictures(folder: Path) -> None:
@@ -25,11 +25,12 @@ def take_pictures(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
-        interface(Path(home) / "ui", USUAL_PORT) as started,
+        local_pipedrive(LEADS) as pipedrive,
+        api_server(Path(home), pipedrive) as server,
         chromium() as browser,
-        AirflowInBrowser(browser, started.address, started.login).page() as page,
+        AirflowInBrowser(browser, server.address, server.login).page(height=max(HEIGHTS.values())) as page,
     ):
-        _fill_in(page, started.pipedrive, folder)
+        _fill_in(page, pipedrive, folder)
         give_port(page, CONNECTION_ID)
         press_test(page, CONNECTION_ID)
         _take(page, folder, "connection-test")
@@ -38,9 +39,10 @@ def take_pictures(folder: Path) -> None:
 def _fill_in(page: Page, pipedrive: LocalPipedrive, folder: Path) -> None:
     form = add_connection(page, CONNECTION_ID, "Pipedrive")
     form.fill("Standard Fields", {"Company domain": "brightwater-sandbox", "API token": pipedrive.token})
-    _take(page, folder, "connection-form")
     form.fill("Extra Fields", {"Timeout": "60", "Daily token reserve": "5000", "Base URL": pipedrive.url})
     _take(page, folder, "connection-form-extra")
+    form.open_section("Standard Fields")
+    _take(page, folder, "connection-form")
     form.save()
 
 

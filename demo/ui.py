@@ -9,8 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,7 +17,6 @@ from demo.stage import (
     BIN,
     ROOT,
     DemoError,
-    LocalPipedrive,
     airflow_environment,
     empty_folder,
     end_like_ctrl_c,
@@ -27,14 +25,14 @@ from demo.stage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FOLDER = ROOT / ".ui"
-LOG_NAME = "airflow.log"
+LOG = FOLDER / "airflow.log"
 LEADS = 1000
 USUAL_PORT = 8080
 SECONDS_TO_START = 180
+PARTS = ("scheduler", "dag_processor", "triggerer")
 console = Console(highlight=False)
 
 
@@ -44,7 +42,7 @@ def main() -> int:
     try:
         run()
     except DemoError as problem:
-        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {(FOLDER / LOG_NAME).relative_to(ROOT)}")
+        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {LOG.relative_to(ROOT)}")
         return 1
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
@@ -53,38 +51,10 @@ def main() -> int:
 
 def run() -> None:
     """Hold Airflow and the local Pipedrive until interrupted."""
-    with console.status("Starting Airflow …") as status, interface(FOLDER, USUAL_PORT) as started:
-        status.stop()
-        user, password = started.login
-        console.print(f"Airflow     {started.address}\nuser        {user}\npassword    {password}")
-        console.print(f"Pipedrive   {started.pipedrive.url} (connection pipedrive_default, {LEADS:,} leads)")
-        console.print("Switch a DAG on and press its play button. Ctrl-C stops everything.")
-        started.airflow.wait()
-    raise DemoError("Airflow ended by itself.")
-
-
-class Interface(NamedTuple):
-    """A running web interface.
-
-    :param login: user and password.
-    """
-
-    address: str
-    login: tuple[str, str]
-    airflow: subprocess.Popen[str]
-    pipedrive: LocalPipedrive
-
-
-@contextmanager
-def interface(folder: Path, wanted_port: int) -> Iterator[Interface]:
-    """Start Airflow and a local Pipedrive; on leaving, nothing of them is left running.
-
-    :param folder: made anew; Airflow's home is in there, and its output in ``airflow.log``.
-    """
-    home = empty_folder(folder) / "airflow-home"
-    port = free_port(wanted_port)
+    home = empty_folder(FOLDER) / "airflow-home"
+    port = free_port(USUAL_PORT)
     address = f"http://127.0.0.1:{port}"
-    with local_pipedrive(LEADS) as pipedrive, (folder / LOG_NAME).open("wb") as log:
+    with local_pipedrive(LEADS) as pipedrive, LOG.open("wb") as log:
         environment = airflow_environment(home, pipedrive) | {
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
@@ -93,8 +63,14 @@ def interface(folder: Path, wanted_port: int) -> Iterator[Interface]:
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         }
         with process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as airflow:
-            _wait_until_healthy(airflow, address)
-            yield Interface(address, _login(home), airflow, pipedrive)
+            with console.status("Starting Airflow …"):
+                wait_until_healthy(airflow, address, PARTS)
+            user, password = login_of(home)
+            console.print(f"Airflow     {address}\nuser        {user}\npassword    {password}")
+            console.print(f"Pipedrive   {pipedrive.url} (connection pipedrive_default, {LEADS:,} leads)")
+            console.print("Switch a DAG on and press its play button. Ctrl-C stops everything.")
+            airflow.wait()
+    raise DemoError("Airflow ended by itself.")
 
 
 def free_port(wanted: int) -> int:
@@ -108,13 +84,14 @@ def free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_healthy(airflow: subprocess.Popen[str], address: str) -> None:
+def wait_until_healthy(airflow: subprocess.Popen[str], address: str, parts: tuple[str, ...]) -> None:
+    """Return as soon as these parts of a starting Airflow are well."""
     deadline = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < deadline and airflow.poll() is None:
         try:
             with urllib.request.urlopen(f"{address}/api/v2/monitor/health", timeout=5) as reply:  # noqa: S310
                 health = json.load(reply)
-            if all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor", "triggerer")):
+            if all(health[part]["status"] == "healthy" for part in parts):
                 return
         except (OSError, urllib.error.URLError, KeyError, ValueError):
             pass
@@ -122,7 +99,8 @@ def _wait_until_healthy(airflow: subprocess.Popen[str], address: str) -> None:
     raise DemoError("Airflow did not become healthy.")
 
 
-def _login(home: Path) -> tuple[str, str]:
+def login_of(home: Path) -> tuple[str, str]:
+    """Give the user and the password that Airflow has made up."""
     passwords = json.loads((home / "simple_auth_manager_passwords.json.generated").read_text())
     return next(iter(passwords.items()))
 

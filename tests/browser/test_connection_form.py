@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from demo.api_server import api_server
 from demo.connection_form import add_connection, edit_connection, give_port, press_test
 from demo.stage import LocalPipedrive
-from tests.standalone.running_airflow import running_api_server
+from tests.standalone.running_airflow import RunningAirflow
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
@@ -34,8 +35,9 @@ OAUTH = {"client_id": "a1b2c3d4e5", "client_secret": "kept-to-itself", "refresh_
 @pytest.fixture(scope="module")
 def airflow(browser, sandbox, tmp_path_factory):
     """Only the API server, for it is where the Test button is answered."""
-    with running_api_server(tmp_path_factory.mktemp("airflow"), LocalPipedrive(sandbox.url, sandbox.token)) as running:
-        yield running
+    home = tmp_path_factory.mktemp("airflow")
+    with api_server(home, LocalPipedrive(sandbox.url, sandbox.token)) as server:
+        yield RunningAirflow(server.address, server.login, server.environment)
 
 
 def promised_labels() -> list[str]:

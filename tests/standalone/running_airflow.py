@@ -113,58 +113,36 @@ def running_airflow(
     :param home: an empty folder; its output goes to ``airflow.log`` in there.
     :param more: further environment variables.
     """
-    worker_logs, trigger_logs = (str(free_port(0)) for _ in range(2))
-    environment = _environment(home, pipedrive) | {
+    port, worker_logs, trigger_logs = (str(free_port(0)) for _ in range(3))
+    address = f"http://127.0.0.1:{port}"
+    environment = airflow_environment(home, pipedrive) | {
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__BASE_URL": address,
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": worker_logs,
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_logs,
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         **(more or {}),
     }
-    yield from _running("standalone", home, environment, ("scheduler", "dag_processor", "triggerer"))
-
-
-@contextmanager
-def running_api_server(home: Path, pipedrive: LocalPipedrive) -> Iterator[RunningAirflow]:
-    """Start only the API server, which shows the web interface and runs no DAG; on leaving, nothing of it is left.
-
-    :param home: an empty folder; its output goes to ``airflow.log`` in there.
-    """
-    environment = _environment(home, pipedrive)
-    subprocess.run([BIN / "airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
-    yield from _running("api-server", home, environment, ("metadatabase",))
-
-
-def _environment(home: Path, pipedrive: LocalPipedrive) -> dict[str, str]:
-    port = str(free_port(0))
-    address = f"http://127.0.0.1:{port}"
-    return airflow_environment(home, pipedrive) | {
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": port,
-        "AIRFLOW__API__BASE_URL": address,
-    }
-
-
-def _running(command: str, home: Path, environment: dict[str, str], parts: tuple[str, ...]) -> Iterator[RunningAirflow]:
-    address = environment["AIRFLOW__API__BASE_URL"]
     with (
         (home / "airflow.log").open("wb") as log,
-        process(BIN / "airflow", command, env=environment, stdout=log, stderr=subprocess.STDOUT) as running,
+        process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as running,
     ):
-        until(lambda: _is_healthy(running, address, home, parts), "Airflow is healthy", SECONDS_TO_START)
+        until(lambda: _is_healthy(running, address, home), "Airflow is healthy", SECONDS_TO_START)
         yield RunningAirflow(address, login_of(home), environment)
 
 
-def _is_healthy(running: subprocess.Popen[str], address: str, home: Path, parts: tuple[str, ...]) -> bool:
+def _is_healthy(running: subprocess.Popen[str], address: str, home: Path) -> bool:
     assert running.poll() is None, (home / "airflow.log").read_text()
     try:
-        health = requests.get(f"{address}/api/v2/monitor/health", timeout=5).json()
+        parts = requests.get(f"{address}/api/v2/monitor/health", timeout=5).json()
     except (requests.RequestException, ValueError):
         return False
-    return all(health[name]["status"] == "healthy" for name in parts)
+    return all(parts[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))
 
 
 def login_of(home: Path) -> tuple[str, str]:
