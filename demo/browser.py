@@ -81,7 +81,7 @@ class AirflowInBrowser:
         context.set_default_timeout(MILLISECONDS_TO_WAIT)
         try:
             page = context.new_page()
-            page.goto("/")
+            page.goto(f"{self.address}/")
             page.get_by_role("textbox", name="Username").fill(user)
             page.locator("input[type=password]").fill(password)
             page.get_by_role("button", name="Sign in").click()

@@ -111,7 +111,7 @@ def running_airflow(
     """Start a standalone Airflow on free ports; on leaving, nothing of it is left running.
 
     :param home: an empty folder; its output goes to ``airflow.log`` in there.
-    :param more: further environment variables.
+    :param more: further environment variables, of the API server's own place too: a port, a base URL with a sub-path.
     """
     port, worker_logs, trigger_logs = (str(free_port(0)) for _ in range(3))
     address = f"http://127.0.0.1:{port}"
@@ -128,6 +128,7 @@ def running_airflow(
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         **(more or {}),
     }
+    address = environment["AIRFLOW__API__BASE_URL"]
     with (
         (home / "airflow.log").open("wb") as log,
         process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as running,
