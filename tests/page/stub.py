@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ class Airflow:
 
     :ivar records: newest first, each with the names of its task and the value that the task left.
     :ivar status: of the answer to the list.
+    :ivar seconds: that each answer takes.
     :ivar asked: path and query of each question, in turn.
     :ivar most_at_once: how many questions were under way at once, at most.
     """
@@ -31,6 +33,7 @@ class Airflow:
     def __init__(self, records: list[dict[str, Any]]) -> None:
         self.records = records
         self.status = 200
+        self.seconds = 0.0
         self.asked: list[str] = []
         self.url = ""
         self.under_way = self.most_at_once = 0
@@ -80,6 +83,7 @@ def airflow_with(*records: dict[str, Any]) -> Iterator[Airflow]:
                 airflow.asked.append(self.path.removeprefix(f"{BASE}/api/v2/"))
                 airflow.under_way += 1
                 airflow.most_at_once = max(airflow.most_at_once, airflow.under_way)
+            time.sleep(airflow.seconds)
             status, body = airflow.answer(url.path.removeprefix(f"{BASE}/api/v2/"), parse_qs(url.query))
             with airflow.lock:
                 airflow.under_way -= 1

@@ -123,6 +123,8 @@ export function remedyFor(failure) {
 }
 
 export const count = number => Math.round(number).toLocaleString("en");
+// A forecast to three digits: more would say that it is known better.
+export const about = number => count(Number(number.toPrecision(3)));
 export const seconds = number => (number >= 120 ? `${count(number / 60)} min` : `${number.toFixed(number < 10 ? 1 : 0)} s`);
 
 // How long something takes or is ago, in its largest whole unit.

@@ -1,7 +1,7 @@
 // The page: what is in records becomes text, never markup.
 import { MOST_RECORDS, Refused, newestRecords, pageOf } from "./airflow.js";
 import {
-  SMALLEST_DAY, budgetOf, byConnection, count, duration, endOfDay, failuresOf, remedyFor, seconds, streamsOf,
+  SMALLEST_DAY, about, budgetOf, byConnection, count, duration, endOfDay, failuresOf, remedyFor, seconds, streamsOf,
 } from "./facts.js";
 
 const REFRESH_MILLISECONDS = 120000;
@@ -58,7 +58,7 @@ function budgetBar(budget, scale) {
 
 function budgetInWords(budget) {
   const of = budget.size === null ? "" : ` of ${count(budget.size)}`;
-  const expected = budget.expected === null ? "" : `, about ${count(budget.expected)} expected by the day's end`;
+  const expected = budget.expected === null ? "" : `, about ${about(budget.expected)} expected by the day's end`;
   return `About ${count(budget.used)}${of} API tokens used today${expected}.`;
 }
 
@@ -68,7 +68,8 @@ function legend(budget) {
   if (budget.expected > budget.used) items.push(["expected", "still expected today, about", budget.expected - budget.used]);
   if (budget.left !== null) items.push(["free", "left", budget.left]);
   return element("ul", "legend", ...items.map(([name, words, tokens]) =>
-    element("li", "", element("span", `swatch ${name}`), `${words} `, element("b", "", count(tokens)))));
+    element("li", "", element("span", `swatch ${name}`), `${words} `,
+      element("b", "", name === "expected" ? about(tokens) : count(tokens)))));
 }
 
 const BASES = {
@@ -88,7 +89,7 @@ function budgetSection({ records }, now) {
   const yardstick = budget.size === null ? [` The bar stands for ${count(scale)}; the smallest plan has ${count(SMALLEST_DAY)} a day.`] : [];
   const over = budget.size !== null && budget.expected !== null && budget.expected > budget.size;
   const forecast = budget.expected === null ? "The day is too young for a forecast."
-    : budget.expected === 0 ? "" : `About ${count(budget.expected)} by the day's end, ${BASES[budget.basis]}.`;
+    : budget.expected === 0 ? "" : `About ${about(budget.expected)} by the day's end, ${BASES[budget.basis]}.`;
   const end = `The day ends in about ${duration(endOfDay(now) - now)}: midnight UTC is assumed, Pipedrive names no zone.`;
   return element("section", "panel budget",
     element("h3", "", "Today's API budget"),
