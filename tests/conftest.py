@@ -32,6 +32,19 @@ from airflow_provider_pipedrive_leads.client import PipedriveClient  # noqa: E40
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox  # noqa: E402
 
 PROFILES = ("likely", "contrary")
+RUNS_DAGS_IN_LONG_TESTS = "likely"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the usual tests run DAGs under one profile, and the long ones under the other: Airflow takes a second each.
+
+    Operators hold nothing that depends on a profile; what they call is tested under both.
+    """
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if parameters.get("sandbox") == RUNS_DAGS_IN_LONG_TESTS and "run_dag" in item.fixturenames:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="module", params=PROFILES)
