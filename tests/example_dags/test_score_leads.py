@@ -11,6 +11,7 @@ from example_dags.example_pipedrive_score_leads import HIGH, LEADS, LOW
 from tests.example_dags.runs import on
 
 pytestmark = pytest.mark.usefixtures("connection", "no_waiting", "quiet_logs")
+likely = pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module")
 
 
 @pytest.fixture
@@ -79,6 +80,7 @@ def test_new_leads_get_a_score_and_a_label(sandbox, run_dag, example, started_by
     assert (labels.count(HIGH), labels.count(LOW)) == (1, 1)
 
 
+@likely
 def test_the_limit_and_the_field_are_parameters(sandbox, run_dag, example, started_by, new_leads):
     (much, little, nothing), payloads = new_leads
     started_by(payloads)
@@ -89,6 +91,7 @@ def test_the_limit_and_the_field_are_parameters(sandbox, run_dag, example, start
     assert fields[much]["External ID"] == "90"
 
 
+@likely
 def test_a_run_that_a_person_starts_has_nothing_to_do(sandbox, run_dag, example):
     sandbox.control.reset_counters()
     ran = run_dag(example, **on(3))
