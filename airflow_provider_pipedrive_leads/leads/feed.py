@@ -71,11 +71,16 @@ async def wait_for(client: PipedriveClient, wait: Wait, terms: Terms) -> list[st
     """
     feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
     account = account_of(client.settings)
+    try:
+        waiter = Waiter(wait, terms)
+    except PipedriveError:
+        client.close()
+        raise
     if account in feeds:
         client.close()
     else:
         feeds[account] = Feed(Looks(client), is_over=lambda feed: _forget(feeds, account, feed))
-    return await feeds[account].wait_for(wait, terms)
+    return await feeds[account].wait_for(waiter)
 
 
 def _forget(feeds: dict[str, Feed], account: str, feed: Feed) -> None:
@@ -86,6 +91,7 @@ def _forget(feeds: dict[str, Feed], account: str, feed: Feed) -> None:
 class Waiter:
     """One that waits.
 
+    :raises PipedriveValidationError: it was last looked at a time that is none.
     :ivar since: the second from which on what changed is news to it; for a single lead, when it was last seen by id.
     :ivar found: what ends the wait.
     :ivar changed: the latest ``update_time`` that its lead was seen with.
@@ -159,13 +165,12 @@ class Feed:
         self._looked_at: dict[str, float] = {}
         self._trouble = Trouble()
 
-    async def wait_for(self, wait: Wait, terms: Terms) -> list[str]:
+    async def wait_for(self, waiter: Waiter) -> list[str]:
         """Join, wait, and leave; see :func:`wait_for`."""
-        waiter = Waiter(wait, terms)
         self._waiters[waiter] = None
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        elif terms.poll_interval < self._pace.seconds:
+        elif waiter.terms.poll_interval < self._pace.seconds:
             self._hurry.set()
         try:
             return await waiter.found

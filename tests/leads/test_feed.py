@@ -21,6 +21,7 @@ from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveDailyBudgetError,
     PipedriveError,
     PipedriveNotFoundError,
+    PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.leads import feed as module
 from airflow_provider_pipedrive_leads.leads import pace
@@ -390,6 +391,15 @@ def test_the_last_who_leaves_ends_it(opened, sandbox, leads):
 
     for _ in range(2):  # each time in another event loop
         asyncio.run(run())
+
+
+def test_a_time_that_is_none_begins_no_feed(opened, leads):
+    async def run():
+        with pytest.raises(PipedriveValidationError, match="since"):
+            await wait_for(opened(), one(leads[0], {"title": "Never"}, since="soon"), QUICK)
+        assert not module._feeds[asyncio.get_running_loop()]
+
+    asyncio.run(run())
 
 
 def test_a_dead_account_holds_up_no_other(opened, client, leads):
