@@ -21,7 +21,7 @@ ui: $(READY) ## Start Airflow's web interface with a local Pipedrive and the exa
 	@$(BIN)/python -m demo.ui
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
 	@$(BIN)/python -m pytest -m long --numprocesses 2 --dist loadfile
