@@ -3,7 +3,7 @@ import { readRecord } from "./facts.js";
 
 const API = new URL("../api/v2/", document.baseURI);
 const KEY = "pipedrive_usage";
-export const MOST_RECORDS = 100;
+const MOST_RECORDS = 100;
 const AT_ONCE = 4;
 // Values that were read already: a record never changes, only a later one takes its place.
 const known = new Map();

@@ -1,5 +1,5 @@
 // The page: what is in records becomes text, never markup.
-import { MOST_RECORDS, Refused, newestRecords, pageOf } from "./airflow.js";
+import { Refused, newestRecords, pageOf } from "./airflow.js";
 import {
   SMALLEST_DAY, about, budgetOf, byConnection, count, duration, endOfDay, failuresOf, remedyFor, seconds, streamsOf,
 } from "./facts.js";
