@@ -23,7 +23,7 @@ QUIET = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-MILLISECONDS_TO_WAIT = 30_000
+MILLISECONDS_TO_WAIT = 60_000
 
 
 @contextmanager
