@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-long test-cluster bench lint format build constraints clean
+.PHONY: help demo ui test test-long test-cluster test-live bench lint format build constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big
 
 test-cluster: $(READY) ## Let many workers work through outages; needs redis-server and postgresql of Debian
 	@$(BIN)/python -m pytest -m cluster --capture no tests/cluster
+
+test-live: $(READY) ## Ask a Pipedrive test account whether the API still is as believed; docs/live-checks.md says how
+	@$(BIN)/python -m pytest --confcutdir=tests/live -rs tests/live
 
 bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.hook_calls
