@@ -2,7 +2,7 @@
 
 ``names`` makes flat, readable columns; ``keys`` gives what the API gives. A column's name is safe for every warehouse:
 lower-case letters, digits and underscores. Of two fields that would share a name the later made one gets a suffix.
-Values are read column by column, a page of leads at a time.
+Values are made column by column, a page of leads at a time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
@@ -71,14 +73,19 @@ CUSTOM_KINDS: dict[str, Kind] = {
 """The kind of value of each type of custom field, as the API gives it; of other types anything may come."""
 
 Rows = Sequence[Any]
-Read = Callable[[Rows], Sequence[Any]]
+Values = Mapping[str, Sequence[Any]]
+"""What some leads have under each key that a layout reads, in the leads' order."""
+Read = Callable[[Values], Sequence[Any]]
+
+MOST_REMEMBERED = 1024
+"""Combinations of labels or options whose texts are kept: most leads share a few."""
 
 
 class LeadColumn(msgspec.Struct, frozen=True):
     """One column of an export.
 
     :param column: its name, the kind of its values, and the key that it stays tied to when people rename a field.
-    :param read: takes its values out of some leads of the layout's shape.
+    :param read: makes its values out of what some leads have under its keys.
     :param keys: the keys of a lead that it reads.
     """
 
@@ -96,10 +103,12 @@ class Layout(msgspec.Struct, frozen=True):
     """What an export makes of leads.
 
     :param columns: in order.
-    :param shape: decodes the keys that the columns read, and nothing else.
+    :param keys: of a lead that the columns read, and those that every read looks at.
+    :param shape: decodes these keys, and nothing else.
     """
 
     columns: tuple[LeadColumn, ...]
+    keys: tuple[str, ...]
     shape: Shape
 
     @property
@@ -108,21 +117,22 @@ class Layout(msgspec.Struct, frozen=True):
         return [column.column for column in self.columns]
 
     def batch(self, leads: Rows) -> Batch:
-        """Read some leads column by column."""
-        return [column.read(leads) for column in self.columns]
+        """Read some leads, at least one, column by column."""
+        values = dict(zip(self.keys, zip(*map(astuple, leads), strict=True), strict=True))
+        return [column.read(values) for column in self.columns]
 
 
 def layout_of(columns: Iterable[LeadColumn]) -> Layout:
     """Lay out an export of these columns."""
     columns = tuple(columns)
-    keys = dict.fromkeys((*HEAD_KEYS, "cc_email", *(key for column in columns for key in column.keys)))
+    keys = tuple(dict.fromkeys((*HEAD_KEYS, "cc_email", *(key for column in columns for key in column.keys))))
     row = msgspec.defstruct(
         "LeadRow",
         [(attribute(key), str if key in ("id", "update_time") else Any, None) for key in keys],
         rename={attribute(key): key for key in keys},
         gc=False,
     )
-    return Layout(columns, Shape(row, lambda rows: rows))
+    return Layout(columns, keys, Shape(row, lambda rows: rows))
 
 
 def attribute(key: str) -> str:
@@ -247,58 +257,51 @@ def _unique(columns: list[LeadColumn], taken: set[str]) -> list[LeadColumn]:
 
 
 def _plain(name: str, key: str, kind: Kind) -> LeadColumn:
-    value = attrgetter(attribute(key))
-    return LeadColumn(Column(name, kind, key), lambda leads: list(map(value, leads)), (key,))
+    return LeadColumn(Column(name, kind, key), itemgetter(key), (key,))
 
 
 def _part(key: str, part: str, kind: Kind) -> LeadColumn:
-    value = attrgetter(attribute(key))
-
-    def read(leads: Rows) -> list[Any]:
-        return [whole and whole.get(part) for whole in map(value, leads)]
+    def read(values: Values) -> list[Any]:
+        return [whole and whole.get(part) for whole in values[key]]
 
     return LeadColumn(Column(f"{key}_{part}", kind, f"{key}_{part}"), read, (key,))
 
 
 def _moments(key: str) -> Read:
     """Times come in one of two forms (docs/pipedrive-api.md, "The object"): give both the same."""
-    value = attrgetter(attribute(key))
 
-    def read(leads: Rows) -> list[str | None]:
-        return [time.replace(" ", "T") + ".000Z" if time and time[10] == " " else time for time in map(value, leads)]
+    def read(values: Values) -> list[str | None]:
+        return [time.replace(" ", "T") + ".000Z" if time and time[10] == " " else time for time in values[key]]
 
     return read
 
 
 def _label_names(labels: Mapping[str, str]) -> Read:
-    value = attrgetter("label_ids")
+    @lru_cache(MOST_REMEMBERED)
+    def names(ids: tuple[str, ...]) -> list[str]:
+        return [labels.get(label, label) for label in ids]
 
-    def read(leads: Rows) -> list[list[str]]:
-        return [[labels.get(label, label) for label in ids or ()] for ids in map(value, leads)]
-
-    return read
+    return lambda values: [names(tuple(ids or ())) for ids in values["label_ids"]]
 
 
 def _option_labels(field: CustomField) -> Read:
-    value = attrgetter(attribute(field.key))
     labels = _labels(field)
 
-    def read(leads: Rows) -> list[str | None]:
-        options = (None if option is None else str(option).strip() for option in map(value, leads))
+    def read(values: Values) -> list[str | None]:
+        options = (None if option is None else str(option).strip() for option in values[field.key])
         return [None if option is None else labels.get(option, option) for option in options]
 
     return read
 
 
 def _option_lists(field: CustomField) -> Read:
-    value = attrgetter(attribute(field.key))
     labels = _labels(field)
 
-    def read(leads: Rows) -> list[list[str]]:
-        texts = (str(options or "").split(",") for options in map(value, leads))
-        return [[labels.get(option.strip(), option.strip()) for option in options if option] for options in texts]
+    @lru_cache(MOST_REMEMBERED)
+    def texts(options: str) -> list[str]:
+        return [labels.get(option.strip(), option.strip()) for option in options.split(",") if option]
 
-    return read
+    return lambda values: [texts(str(options or "")) for options in values[field.key]]
 
 
 def _labels(field: CustomField) -> dict[str, str]:

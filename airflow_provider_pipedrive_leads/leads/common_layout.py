@@ -6,7 +6,7 @@ lead hangs on. Field by field: docs/common-layout.md.
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api.fields import RANGE_TYPES
@@ -14,7 +14,6 @@ from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.columns import (
     STANDARD_KEYS,
     LeadColumn,
-    attribute,
     field_keys,
     named_columns,
 )
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
     from airflow_provider_pipedrive_leads.files.table import Kind
-    from airflow_provider_pipedrive_leads.leads.columns import Read, Rows
+    from airflow_provider_pipedrive_leads.leads.columns import Read, Values
     from airflow_provider_pipedrive_leads.leads.contacts_of_leads import Address, ContactsOfLeads, Reachable
 
-    Value = Callable[[Any], Any]
+    Value = Callable[..., Any]
 
 GONE_KEY = "common.remote_was_deleted"
 """The key of the column that is true in the rows of leads that are gone."""
@@ -45,42 +44,54 @@ def common_columns(contacts: ContactsOfLeads, catalogue: Catalogue) -> list[Lead
     postal, seat = _told(person, "postal_address"), _told(organization, "address")
     emails, phones = _told(person, "emails"), _told(person, "phones")
     return [
-        LeadColumn(Column("id", "text", "id"), _each(attrgetter("id")), ("id",)),
-        _column("remote_id", "text", attrgetter("id"), "id"),
+        LeadColumn(Column("id", "text", "id"), itemgetter("id"), ("id",)),
+        _same("remote_id", "text", "id"),
         _column("owner", "text", _owner, "owner_id"),
-        _column("lead_source", "text", attrgetter("source_name"), "source_name"),
+        _same("lead_source", "text", "source_name"),
         _column("title", "text", _told(person, "job_title"), "person_id"),
         _column("company", "text", _told(organization, "name"), "organization_id"),
         _column("first_name", "text", _told(person, "first_name"), "person_id"),
         _column("last_name", "text", _told(person, "last_name"), "person_id"),
-        _column("addresses", "json", lambda lead: _addresses(postal(lead), seat(lead)), "person_id", "organization_id"),
-        _column("email_addresses", "json", lambda lead: _labelled("email_address", emails(lead)), "person_id"),
-        _column("phone_numbers", "json", lambda lead: _labelled("phone_number", phones(lead)), "person_id"),
-        _column("remote_created_at", "moment", attrgetter("add_time"), "add_time"),
-        _column("remote_updated_at", "moment", attrgetter("update_time"), "update_time"),
-        _column("converted_date", "moment", _nothing),
-        _column("converted_contact", "text", _nothing),
-        _column("converted_account", "text", _nothing),
-        _column("remote_was_deleted", "boolean", lambda lead: bool(_gone(lead)), "is_deleted"),
+        _column(
+            "addresses",
+            "json",
+            lambda person, organization: _addresses(postal(person), seat(organization)),
+            "person_id",
+            "organization_id",
+        ),
+        _column("email_addresses", "json", lambda person: _labelled("email_address", emails(person)), "person_id"),
+        _column("phone_numbers", "json", lambda person: _labelled("phone_number", phones(person)), "person_id"),
+        _same("remote_created_at", "moment", "add_time"),
+        _same("remote_updated_at", "moment", "update_time"),
+        _column("converted_date", "moment", _nothing, "id"),
+        _column("converted_contact", "text", _nothing, "id"),
+        _column("converted_account", "text", _nothing, "id"),
+        _column("remote_was_deleted", "boolean", bool, GONE),
         _field_mappings(catalogue),
         _remote_data(catalogue),
     ]
 
 
 def _column(name: str, kind: Kind, value: Value, *keys: str) -> LeadColumn:
-    return LeadColumn(Column(name, kind, f"common.{name}"), _each(value), keys)
+    """A column whose value is made of what one lead has under some keys."""
+
+    def read(values: Values) -> list[Any]:
+        return list(map(value, *(values[key] for key in keys)))
+
+    return LeadColumn(Column(name, kind, f"common.{name}"), read, keys)
 
 
-def _each(value: Value) -> Read:
-    return lambda leads: list(map(value, leads))
+def _same(name: str, kind: Kind, key: str) -> LeadColumn:
+    """A column of what leads have under a key."""
+    return LeadColumn(Column(name, kind, f"common.{name}"), itemgetter(key), (key,))
 
 
 def _told(contact_of: Value, name: str) -> Value:
-    """Read what a lead's contact tells; None without a contact."""
+    """Read what the contact of an id tells; None without a contact."""
     value = attrgetter(name)
 
-    def read(lead: Any) -> Any:
-        contact = contact_of(lead)
+    def read(contact_id: int | None) -> Any:
+        contact = contact_of(contact_id)
         return None if contact is None else value(contact)
 
     return read
@@ -90,12 +101,12 @@ def _nothing(_: Any) -> None:
     """A converted lead is in neither list: of those that are, Pipedrive has nothing to tell here."""
 
 
-_gone = attrgetter(attribute("is_deleted"))
+GONE = "is_deleted"
 """Set in rows of leads that were found gone; Pipedrive's own lists have no such lead, and no such key."""
 
 
-def _owner(lead: Any) -> str | None:
-    return None if lead.owner_id is None else str(lead.owner_id)
+def _owner(owner_id: int | None) -> str | None:
+    return None if owner_id is None else str(owner_id)
 
 
 def _labelled(name: str, reachables: Iterable[Reachable] | None) -> list[dict[str, Any]]:
@@ -136,10 +147,11 @@ def _field_mappings(catalogue: Catalogue) -> LeadColumn:
         for field in catalogue.fields
     }
 
-    def read(leads: Rows) -> list[dict[str, Any]]:
-        columns = [read_field(leads) for read_field in fields.values()]
+    def read(values: Values) -> list[dict[str, Any]]:
+        columns = [read_field(values) for read_field in fields.values()]
         return [
-            {name: column[place] for name, column in zip(fields, columns, strict=True)} for place in range(len(leads))
+            {name: column[place] for name, column in zip(fields, columns, strict=True)}
+            for place in range(len(values["id"]))
         ]
 
     return LeadColumn(Column("field_mappings", "json", "common.field_mappings"), read, _custom_keys(catalogue))
@@ -158,8 +170,8 @@ def _field_read(field: CustomField, reads: dict[str, Read]) -> Read:
         return reads[field.key]
     of_parts = [reads[key] for key in field_keys(field)[: len(parts)]]
 
-    def read(leads: Rows) -> Sequence[Any]:
-        rows = zip(*(read_part(leads) for read_part in of_parts), strict=True)
+    def read(values: Values) -> Sequence[Any]:
+        rows = zip(*(read_part(values) for read_part in of_parts), strict=True)
         return [None if all(value is None for value in row) else dict(zip(parts, row, strict=True)) for row in rows]
 
     return read
@@ -169,19 +181,17 @@ def _remote_data(catalogue: Catalogue) -> LeadColumn:
     """The lead as the API gave it: what every lead has also where it is null, custom fields where they are set."""
     keys = (*STANDARD_KEYS, *_custom_keys(catalogue))
     always = frozenset(STANDARD_KEYS)
-    values = attrgetter(*map(attribute, keys))
 
-    def read(leads: Rows) -> list[dict[str, Any] | None]:
+    def read(values: Values) -> list[dict[str, Any] | None]:
+        rows = zip(*(values[key] for key in keys), strict=True)
         return [
             None
-            if _gone(lead)
-            else {
-                key: value for key, value in zip(keys, values(lead), strict=True) if value is not None or key in always
-            }
-            for lead in leads
+            if gone
+            else {key: value for key, value in zip(keys, row, strict=True) if value is not None or key in always}
+            for gone, row in zip(values[GONE], rows, strict=True)
         ]
 
-    return LeadColumn(Column("remote_data", "json", "common.remote_data"), read, (*keys, "is_deleted"))
+    return LeadColumn(Column("remote_data", "json", "common.remote_data"), read, (*keys, GONE))
 
 
 def _custom_keys(catalogue: Catalogue) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.files.table import Kind
-    from airflow_provider_pipedrive_leads.leads.columns import Rows
+    from airflow_provider_pipedrive_leads.leads.columns import Read, Rows, Values
 
 
 class Reachable(msgspec.Struct, frozen=True):
@@ -192,23 +192,23 @@ class ContactsOfLeads:
             for fetch, found in zip(now, self._threads.map(_Fetch.found, now), strict=True):
                 fetch.known.learn(fetch.ids, found)
 
-    def person(self, lead: Any) -> Person | None:
+    def person(self, person_id: int | None) -> Person | None:
         """The person of a lead; None if it has none, or the person is deleted or not visible."""
-        return self._persons.of(lead.person_id)
+        return self._persons.of(person_id)
 
-    def organization(self, lead: Any) -> Organization | None:
+    def organization(self, organization_id: int | None) -> Organization | None:
         """The organization of a lead; None as for persons."""
-        return self._organizations.of(lead.organization_id)
+        return self._organizations.of(organization_id)
 
-    def owner(self, lead: Any) -> User | None:
+    def owner(self, owner_id: int | None) -> User | None:
         """The owner of a lead; None if the company has no such user."""
-        return (self._users or {}).get(lead.owner_id)
+        return None if owner_id is None else (self._users or {}).get(owner_id)
 
-    def _read(self, choice: str, value: Callable[[Any], Any]) -> Callable[[Rows], list[Any]]:
+    def _read(self, choice: str, value: Callable[[Any], Any]) -> Read:
         contact_of: Callable[[Any], Any] = getattr(self, choice)
 
-        def read(leads: Rows) -> list[Any]:
-            contacts = map(contact_of, leads)
+        def read(values: Values) -> list[Any]:
+            contacts = map(contact_of, values[f"{choice}_id"])
             return [None if contact is None else value(contact) for contact in contacts]
 
         return read

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import logging
 from contextlib import suppress
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.publishing import publishing
 from airflow_provider_pipedrive_leads.files.table import Column
-from airflow_provider_pipedrive_leads.leads.columns import LeadColumn, attribute
+from airflow_provider_pipedrive_leads.leads.columns import LeadColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,16 +51,15 @@ class Gone(msgspec.Struct, frozen=True):
 
 def gone_columns() -> list[LeadColumn]:
     """The columns that tell leads that are gone from the others."""
-    is_deleted, deal = attrgetter(attribute("is_deleted")), attrgetter(attribute("converted_deal_id"))
     return [
         LeadColumn(
             Column("is_deleted", "boolean", "is_deleted"),
-            lambda leads: [bool(is_deleted(lead)) for lead in leads],
+            lambda values: list(map(bool, values["is_deleted"])),
             ("is_deleted",),
         ),
         LeadColumn(
             Column("converted_deal_id", "integer", "converted_deal_id"),
-            lambda leads: list(map(deal, leads)),
+            itemgetter("converted_deal_id"),
             ("converted_deal_id",),
         ),
     ]
