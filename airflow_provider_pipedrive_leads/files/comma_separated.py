@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NUL_SIGN = "\N{SYMBOL FOR NULL}"
 EMPTY_TEXT = '""'
 
+encode_lines = msgspec.json.Encoder().encode_lines
+
 
 class CsvTable:
     """Writes a table: a header, then one record a row."""
@@ -64,18 +66,21 @@ def text_cells(values: Sequence[Any]) -> Sequence[str]:
         return [cell(value) for value in values]
     if '"' in together or "," in together or "\n" in together or "\r" in together:
         return ["" if value is None else quoted(value) for value in values]
-    return ["" if value is None else value or EMPTY_TEXT for value in values]
+    return [value or ("" if value is None else EMPTY_TEXT) for value in values]
 
 
 def number_cells(values: Sequence[Any]) -> Sequence[str]:
     """Cells of numbers: the shortest digits that give the same number back."""
-    return [repr(value) if type(value) in (int, float) else cell(value) for value in values]
+    return ["" if value is None else repr(value) if type(value) in (int, float) else cell(value) for value in values]
 
 
 def json_cells(values: Sequence[Any]) -> Sequence[str]:
-    """Cells of what only JSON can say."""
-    encode = msgspec.json.encode
-    return ["" if value is None else quoted(encode(value).decode()) for value in values]
+    """Cells of what only JSON can say; it has no line breaks, so all can be encoded at once."""
+    texts = encode_lines(values).decode().replace('"', '""').split("\n")
+    return [
+        "" if value is None else f'"{text}"' if '"' in text or "," in text else text
+        for value, text in zip(values, texts, strict=False)
+    ]
 
 
 def cell(value: Any) -> str:
