@@ -16,6 +16,7 @@ Each column's metadata holds its ``key``: what it was made from, stable when peo
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -68,7 +69,10 @@ def parquet_table(file: IO[bytes], columns: Sequence[Column]) -> Iterator[Parque
 
 
 class ParquetTable:
-    """Writes a table in groups of rows. Batches wait as Arrow arrays, a fraction of the size of Python's objects."""
+    """Writes a table in groups of rows. Batches wait as Arrow arrays, a fraction of the size of Python's objects.
+
+    A thread packs and writes one group while the next comes together: for that Arrow leaves Python's lock alone.
+    """
 
     def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
         import pyarrow as pa
@@ -84,6 +88,8 @@ class ParquetTable:
         self._writer = parquet.ParquetWriter(file, self._schema, compression=compression, write_statistics=True)
         self._waiting: list[Any] = []
         self._rows = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipedrive-parquet")
+        self._written: Future[None] = self._thread.submit(lambda: None)
 
     def write(self, batch: Batch) -> None:
         """Append the rows of a batch.
@@ -106,17 +112,20 @@ class ParquetTable:
         """Write what waits, and the end of the file."""
         if self._rows:
             self._write_group()
+        self._written.result()
         self.close()
 
     def close(self) -> None:
         """Write the end of the file."""
+        self._thread.shutdown()
         self._writer.close()
 
     def _write_group(self) -> None:
-        group = self._arrow.Table.from_batches(self._waiting, self._schema).combine_chunks()
+        group = self._arrow.Table.from_batches(self._waiting, self._schema)
         self._waiting.clear()
         self._rows = 0
-        self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+        self._written.result()
+        self._written = self._thread.submit(self._writer.write_table, group, row_group_size=ROWS_PER_GROUP)
 
 
 def arrow_types() -> dict[str, Any]:
@@ -137,13 +146,9 @@ def arrow_types() -> dict[str, Any]:
 
 
 PLAIN: dict[str, set[type]] = {
-    "text": {str},
     "integer": {int},
     "number": {int, float},
     "boolean": {bool},
-    "date": {str},
-    "time": {str},
-    "moment": {str},
     "texts": {list},
 }
 """Types that Arrow converts all at once. It would take others too, but silently cut 1.5 to 1 and make True 1.0."""
@@ -159,22 +164,32 @@ def arrow_array(column: Column, kind: Any, values: Sequence[Any]) -> Any:
     if column.kind == "json":
         encode = msgspec.json.encode
         return pa.array([None if value is None else encode(value) for value in values], kind)
-    if set(map(type, values)) - {type(None)} <= PLAIN[column.kind]:
-        with suppress(pa.ArrowException, OverflowError, UnicodeError):
-            return _all_at_once(column.kind, kind, values)
+    with suppress(pa.ArrowException, OverflowError, UnicodeError):
+        if column.kind not in PLAIN:
+            return _of_texts(column.kind, kind, values)
+        if set(map(type, values)) - {type(None)} <= PLAIN[column.kind]:
+            return pa.array(values, kind)
     return pa.array([_fitting(column, value) for value in values], kind)
 
 
-def _all_at_once(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any:
+def _of_texts(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any:
+    """Convert texts, or what is written as texts, all at once.
+
+    :raises pyarrow.ArrowException: not all are texts, or not all can be read.
+    """
     import pyarrow as pa
     from pyarrow import compute
 
-    if kind in ("date", "moment"):
-        return pa.array(values, pa.string()).cast(arrow_type)
+    texts = pa.array(values)
+    if texts.type == pa.null():
+        return pa.nulls(len(values), arrow_type)
+    if texts.type != pa.string():
+        raise pa.ArrowTypeError(texts.type)
+    if kind == "text":
+        return texts
     if kind == "time":  # Arrow reads no times of day, but moments
-        moments = compute.binary_join_element_wise("1970-01-01T", pa.array(values, pa.string()), "")
-        return moments.cast(pa.timestamp("s")).cast(arrow_type)
-    return pa.array(values, arrow_type)
+        texts = compute.binary_join_element_wise("1970-01-01T", texts, "").cast(pa.timestamp("s"))
+    return texts.cast(arrow_type)
 
 
 def _fitting(column: Column, value: Any) -> Any:
