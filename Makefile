@@ -37,6 +37,7 @@ bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.sandbox_scale
 	@$(BIN)/python -m benchmarks.export
 	@$(BIN)/python -m benchmarks.load_leads
+	@$(BIN)/python -m benchmarks.waiting
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
