@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -153,33 +154,55 @@ def uploaded_when_complete(filesystem: Any, path: str, place: str, mark: str = "
 
 
 class _DiskFile(io.FileIO):
-    """A new file whose errors say for which place it is written."""
+    """A new file whose errors say for which place it is written. The disk works in a thread, so that nobody waits."""
 
     def __init__(self, path: Path, place: str) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipedrive-disk")
         super().__init__(path, "x")
         self._path, self._place = path, place
         self._unsynced = 0
+        self._synced: Future[None] | None = None
 
     def write(self, data: Any, /) -> int:
         try:
             written = super().write(data)
             self._unsynced += written
             if self._unsynced >= BYTES_BETWEEN_SYNCS:
-                self._unsynced = 0
-                os.fsync(self.fileno())
+                self._start_sync()
         except OSError as problem:
             raise _named(problem, self._path, self._place) from problem
         return written
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk."""
+        try:
+            self._start_sync().result()
+        except OSError as problem:
+            raise _named(problem, self._path, self._place) from problem
+
+    def _start_sync(self) -> Future[None]:
+        """Have the disk take what was written so far, once it has taken what was written before."""
+        if self._synced is not None:
+            self._synced.result()
+        self._unsynced = 0
+        self._synced = self._thread.submit(os.fsync, self.fileno())
+        return self._synced
+
+    def close(self) -> None:
+        """Close the file, which no thread uses any more by then."""
+        self._thread.shutdown()
+        super().close()
 
 
 @contextmanager
 def _written(path: Path, place: str) -> Iterator[IO[bytes]]:
     """Write a new file down to the disk."""
-    file = io.BufferedWriter(_DiskFile(path, place), BUFFER_BYTES)
+    on_disk = _DiskFile(path, place)
+    file = io.BufferedWriter(on_disk, BUFFER_BYTES)
     try:
         yield file
         file.flush()
-        os.fsync(file.fileno())
+        on_disk.sync()
     except BaseException:
         with suppress(OSError):  # the file is given up: what led here counts, not that its end cannot be written
             file.close()

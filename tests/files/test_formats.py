@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import subprocess
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.files import parquet
+from airflow_provider_pipedrive_leads.files import parquet, publishing
 from airflow_provider_pipedrive_leads.files.comma_separated import CsvTable
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.json_lines import JsonLinesTable
@@ -311,3 +312,22 @@ def test_a_scheme_that_nothing_can_open_is_named(monkeypatch):
 def test_json_texts_go_to_json_lines_only(tmp_path):
     with pytest.raises(PipedriveConfigError, match=r"\.jsonl"):
         writing_lines(UPath(tmp_path / "x.csv")).__enter__()
+
+
+@pytest.mark.parametrize("failing_call", [1, 2])
+def test_a_disk_that_fails_after_the_data_was_taken_is_an_error_that_names_the_place(
+    table, tmp_path, monkeypatch, failing_call
+):
+    """The system tells of it at one synchronisation only, the one during the writing or the last."""
+    monkeypatch.setattr(publishing, "BYTES_BETWEEN_SYNCS", 1)
+    calls = iter(range(1, 100))
+
+    def failing(_: int) -> None:
+        if next(calls) == failing_call:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", failing)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write(table, tmp_path / "x.csv")
+    assert caught.value.filename2 == str(tmp_path / "x.csv")
+    assert not list(tmp_path.iterdir())
