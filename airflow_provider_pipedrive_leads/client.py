@@ -48,7 +48,8 @@ log = logging.getLogger(__name__)
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes; a page of 500 leads is about one megabyte."""
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
+"""Bytes read at once at most: after each read a thread waits for its turn among those that make rows."""
 POOL_SIZE = 32
 LONGEST_NAP = 1.0
 """Seconds after which a sleeping call looks whether it was interrupted."""
