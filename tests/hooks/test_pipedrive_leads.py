@@ -69,7 +69,8 @@ def test_the_test_button_says_what_to_mend(sandbox, monkeypatch, no_waiting, cha
     reached, sentence = PipedriveLeadsHook("crm").test_connection()
     assert not reached
     assert words in sentence
-    assert "'crm'" in sentence
+    assert "this connection" in sentence.lower()
+    assert "crm" not in sentence
     assert sandbox.token not in sentence
 
 
