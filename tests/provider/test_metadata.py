@@ -7,12 +7,15 @@ import importlib.metadata
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 
 from airflow_provider_pipedrive_leads.api.connection import EXTRA_NAMES
 from airflow_provider_pipedrive_leads.get_provider_info import get_provider_info
+from airflow_provider_pipedrive_leads.operators import leads as operators
 
 INFO = get_provider_info()
 STRICT = json.loads(files("airflow").joinpath("provider.yaml.schema.json").read_text())
@@ -67,3 +70,13 @@ def test_airflow_itself_sees_the_provider_and_its_form():
     assert "airflow-provider-pipedrive-leads" in manager.providers
     assert manager.hooks["pipedrive"].hook_name == "Pipedrive"
     assert INFO["extra-links"][0] in manager.extra_links_class_names
+
+
+def test_the_registry_lists_every_face():
+    listed = yaml.safe_load(Path(".airflow-registry.yaml").read_text())
+    assert listed["package-name"] == INFO["package-name"]
+    faces = [entry["module"] for section in listed.values() if isinstance(section, list) for entry in section]
+    for face in faces:
+        module, _, name = face.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), face
+    assert {face.rpartition(".")[2] for face in faces} >= set(operators.__all__)
