@@ -206,14 +206,22 @@ function emptySection() {
     element("p", "muted", "Tasks with do_xcom_push=False leave none, and you see only those of DAGs that you may read."));
 }
 
+let shown = false;
+
+function clear() {
+  for (const id of ["connections", "read", "notes"]) byId(id).replaceChildren();
+  shown = false;
+}
+
 function show({ records, total, listed }, now) {
   const groups = byConnection(records);
   byId("connections").replaceChildren(
     ...(groups.length ? groups.map((group, place) => connectionSection(group, now, place)) : [emptySection()]));
+  shown = groups.length > 0;
   byId("read").replaceChildren("Read at ", moment(now, `${new Date(now).toISOString().slice(11, 16)} UTC`));
   const some = total > listed ? `These are the newest ${count(listed)} of ${count(total)} records. ` : "";
   const unread = listed > records.length ? `${count(listed - records.length)} of them cannot be read here. ` : "";
-  byId("notes").textContent = groups.length
+  byId("notes").textContent = shown
     ? `${some}${unread}Sensors and triggers leave no records; their tokens are in what Pipedrive tells.` : "";
 }
 
@@ -225,7 +233,7 @@ function inWords(problem) {
       + "to read XComs of the DAGs that you want to see (\"can read on XComs\" in role-based setups).";
   }
   const what = status === null ? "Airflow does not answer." : problem.message;
-  return `${what} Press Refresh to try again.${byId("notes").textContent ? " Below is what was read before." : ""}`;
+  return `${what} Press Refresh to try again.${shown ? " Below is what was read before." : ""}`;
 }
 
 let reading = false;
@@ -240,8 +248,7 @@ async function refresh() {
     byId("problem").textContent = "";
   } catch (problem) {
     byId("problem").textContent = inWords(problem);
-    if (problem instanceof Refused && [401, 403].includes(problem.status)) byId("notes").textContent = "";
-    if (!byId("notes").textContent) byId("connections").replaceChildren();
+    if (!shown || (problem instanceof Refused && [401, 403].includes(problem.status))) clear();
   } finally {
     reading = false;
     byId("refresh").removeAttribute("aria-disabled");
