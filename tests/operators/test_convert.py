@@ -28,6 +28,10 @@ IN_WORKER_LONG, IN_TRIGGER_LONG = (
 )
 
 
+LONGER_THAN_A_RUN = conversion.FIRST_WAIT - 1
+"""How long a conversion takes that a trigger has to wait for, on a busy machine too."""
+
+
 @pytest.fixture
 def sleeps(sandbox, monkeypatch):
     """The triggers' sleeps, which let the sandbox's time pass instead."""
@@ -79,6 +83,8 @@ def converting(lead_id, **options):
 @pytest.mark.parametrize("deferrable", [IN_WORKER, IN_TRIGGER])
 def test_there_and_back(run_dag, sandbox, client, new_lead, deals_of, deferrable, sleeps):
     lead_id = new_lead()
+    if deferrable:
+        sandbox.control.set_delay("conversion", LONGER_THAN_A_RUN)
     with DAG("there_and_back", schedule=None, params={"lead": lead_id, "stage": 7}) as dag:
         there = PipedriveConvertLeadOperator(
             task_id="there",
@@ -176,7 +182,9 @@ def test_an_error_in_the_trigger_is_raised_by_the_task(run_dag, sandbox, new_lea
         sandbox.control.fault("GET", STATUS, "status", status=401)
 
     monkeypatch.setattr(conversion, "_sleep", sleep)
-    ran = run_dag(converting(new_lead(), deferrable=True))
+    lead_id = new_lead()
+    sandbox.control.set_delay("conversion", LONGER_THAN_A_RUN)
+    ran = run_dag(converting(lead_id, deferrable=True))
     assert (ran.tasks, sleeps, starts(sandbox)) == ({"convert": "failed"}, [conversion.FIRST_WAIT], 1)
 
 
@@ -260,7 +268,9 @@ def test_a_day_that_is_spent_while_the_trigger_waits(run_dag, sandbox, new_lead,
         sandbox.control.advance(seconds)
 
     monkeypatch.setattr(conversion, "_sleep", sleep)
-    ran = run_dag(converting(new_lead(), deferrable=True, on_daily_budget=choice))
+    lead_id = new_lead()
+    sandbox.control.set_delay("conversion", LONGER_THAN_A_RUN)
+    ran = run_dag(converting(lead_id, deferrable=True, on_daily_budget=choice))
     assert (ran.tasks, starts(sandbox)) == ({"convert": state}, 1)
     assert sleeps == [conversion.FIRST_WAIT, "night"][: 1 + (choice == "wait")]
 
