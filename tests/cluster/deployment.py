@@ -24,7 +24,7 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 TASKS_OF_WORKER = 4
 WORKERS = 2
 SECONDS_TO_MIGRATE = 120
-SECONDS_TO_START = 180
+SECONDS_TO_START = 300
 SECONDS_BETWEEN_LOOKS = 0.5
 TAIL = 25
 """Lines of each log that are shown after a failure."""

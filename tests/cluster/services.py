@@ -83,6 +83,7 @@ class PostgreSQL:
         self.run("CREATE DATABASE airflow")
 
     def stop(self) -> None:
+        """End it in fast mode. Its processes leave the session, but end with the first of them, however that ends."""
         if self._session is not None:
             self._session.stop(signal.SIGINT)
 

@@ -94,8 +94,9 @@ def staged(seconds: float) -> Iterator[Stage]:
     :param seconds: for all that follows.
     """
     deadline = Deadline(seconds)
+    # PostgreSQL's user has to get to its own folder in there, which it cannot in the folder that pytest gives.
     folder = Path(tempfile.mkdtemp(prefix="many-workers-", dir="/tmp"))
-    folder.chmod(0o755)  # PostgreSQL's user has to get to its own folder in there
+    folder.chmod(0o755)
     home = folder / "airflow"
     home.mkdir()
     with ExitStack() as stack:
