@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
+OLDEST := .venv-oldest
 READY := $(VENV)/.ready
 # Kept, whatever the shell says: the tests start Python a hundred times, and compiling Airflow takes it seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-long test-cluster test-live bench lint format build constraints clean
+.PHONY: help demo ui test test-long test-oldest test-cluster test-live bench lint format build constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,15 @@ test-cluster: $(READY) ## Let many workers work through outages; needs redis-ser
 
 test-live: $(READY) ## Ask a Pipedrive test account whether the API still is as believed; docs/live-checks.md says how
 	@$(BIN)/python -m pytest --confcutdir=tests/live -rs tests/live
+
+test-oldest: $(READY) ## Run the tests of operators, sensors, triggers and client with the oldest versions that are allowed
+	@rm -rf $(OLDEST) && $(BIN)/uv venv --quiet --python $(BIN)/python $(OLDEST)
+	@VIRTUAL_ENV=$(CURDIR)/$(OLDEST) $(BIN)/uv pip install --quiet --resolution lowest-direct --editable '.[parquet,sql]'
+	@VIRTUAL_ENV=$(CURDIR)/$(OLDEST) $(BIN)/uv pip freeze --exclude-editable > $(OLDEST)/oldest.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(OLDEST) $(BIN)/uv pip install --quiet --constraint $(OLDEST)/oldest.txt \
+		pytest pytest-timeout pytest-xdist hypothesis jsonschema apache-airflow-providers-sqlite
+	@$(OLDEST)/bin/python -m pytest -m "not long and not cluster" -p no:cacheprovider --numprocesses 3 --dist loadfile \
+		tests/api tests/client tests/hooks tests/operators tests/triggers tests/provider tests/example_dags
 
 bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.hook_calls
@@ -59,7 +69,7 @@ constraints: ## Pin the newest dependencies in constraints.txt
 		--quiet --output-file constraints.txt
 
 clean: ## Remove all that the other commands made
-	@rm -rf $(VENV) .bench .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/sandbox/vendor_sdk/node_modules
+	@rm -rf $(VENV) $(OLDEST) .bench .demo .ui dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/sandbox/vendor_sdk/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
