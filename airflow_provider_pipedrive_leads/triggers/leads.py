@@ -70,7 +70,9 @@ class PipedriveLeadsTrigger(BaseTrigger):
     :param min_count: how many have to match.
     :param since: ISO time by Pipedrive's clock at which leads were last looked for; it outlives restarts.
     :param matching: ids of those that matched then.
-    :param owner_id: only leads of this user; the same for ``person_id`` and ``organization_id``.
+    :param owner_id: only leads of this user.
+    :param person_id: only leads of this person.
+    :param organization_id: only leads of this organization.
     :param filter_id: only leads of this saved filter; it wins over the three ids.
     :param updated_since: only leads with this ``update_time`` or a later one, whole seconds.
     :param expected: values by API name or custom-field key, as the API gives them.
