@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
+from airflow.sdk import BaseHook
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads import polling
@@ -103,15 +105,61 @@ def runner_of(run_dag, ready, tmp_path, connection, no_waiting, quick, request):
     return lambda page: Runner(page, tmp_path, run_dag, ready, call_test)
 
 
+def check_first_export(sandbox, folder, _):
+    with (folder / "tmp" / "leads.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["id"] for row in rows} == {lead["id"] for lead in sandbox.control.all_leads()}
+    assert [*rows[0]][:3] == ["id", "title", "owner_id"]
+    assert "company_size" in rows[0]
+
+
+def check_postgresql(sandbox, _, records):
+    found = {tuple(row) for row in records("SELECT id, title FROM leads")}
+    assert found == {(lead["id"], lead["title"]) for lead in sandbox.control.all_leads()}
+
+
+def check_scored_leads(sandbox, folder, _):
+    scores = {lead["origin_id"]: lead["fields"].get("Lead score") for lead in sandbox.control.all_leads()}
+    assert (scores["crm-4711"], scores["crm-1"]) == (90, 70)
+    assert list((folder / "scores" / "leads.csv.results").iterdir())
+
+
+def check_reacting(sandbox, _folder, _):
+    (lead,) = [lead for lead in sandbox.control.all_leads() if lead["title"] == "To be scored"]
+    assert lead["fields"]["Lead score"] == 70
+
+
+def check_moving(_sandbox, folder, records):
+    assert [tuple(row) for row in records("SELECT id, title FROM leads_as_before")] == [("a", "A")]
+    assert (folder / "lake" / "gap.jsonl").exists()
+
+
+OUTCOMES = {
+    "first-export": check_first_export,
+    "moving": check_moving,
+    "postgresql": check_postgresql,
+    "reacting": check_reacting,
+    "scored-leads": check_scored_leads,
+}
+"""What a guide says that comes of it."""
+
+
+def check_outcome(page, sandbox, folder):
+    if page.stem in OUTCOMES:
+        OUTCOMES[page.stem](sandbox, folder, lambda query: BaseHook.get_hook("warehouse").get_records(query))
+
+
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_what_stands_there_runs(page, runner_of, tmp_path, monkeypatch):
+def test_what_stands_there_runs(page, runner_of, sandbox, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(sqlite_file(tmp_path)))
     runner_of(page)()
+    check_outcome(page, sandbox, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("page", ON_POSTGRESQL, ids=lambda page: page.stem)
-def test_it_runs_on_postgresql(page, runner_of, postgres, postgres_server, monkeypatch):
+def test_it_runs_on_postgresql(page, runner_of, sandbox, tmp_path, postgres, postgres_server, monkeypatch):
     where = {"host": "127.0.0.1", "port": postgres_server.port, "login": "postgres", "schema": "postgres"}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "postgres", **where}))
     runner_of(page)()
+    check_outcome(page, sandbox, tmp_path)
