@@ -8,6 +8,7 @@ import re
 import pytest
 
 from airflow_provider_pipedrive_leads.api.endpoints import ENDPOINTS
+from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
 from airflow_provider_pipedrive_leads.sandbox.limits import PLANS, SEARCH_BURST, TOKENS_PER_SEAT
 from demo import api_reference
 from tests.docs.pages import GUIDES, PAGES, ROOT, WRITTEN_BY_A_SCRIPT, anchors_of, blocks_of, links_of
@@ -85,3 +86,9 @@ def test_the_budget_guide_knows_the_plans():
         "calls in two seconds, by an OAuth app": [plan.oauth_burst for plan in plans],
         "searches in two seconds": [SEARCH_BURST] * len(plans),
     }
+
+
+def test_what_is_said_of_the_control_of_the_local_pipedrive_is_there():
+    named = {name for page in PAGES for name in re.findall(r"\.control\.(\w+)\(", page.read_text())}
+    assert len(named) > 3
+    assert {name for name in named if not hasattr(SandboxControl, name)} == set()
