@@ -19,8 +19,8 @@ def ours() -> Export:
 
     from airflow_provider_pipedrive_leads.api.connection import read_connection
     from airflow_provider_pipedrive_leads.client import PipedriveClient
-    from airflow_provider_pipedrive_leads.leads.export import Window, export_leads
-    from airflow_provider_pipedrive_leads.leads.reading import Selection
+    from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+    from airflow_provider_pipedrive_leads.leads.reading.export import Window, export_leads
 
     for module in IMPORTED_LATE:
         importlib.import_module(module)

@@ -13,8 +13,8 @@ from upath import UPath
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-from airflow_provider_pipedrive_leads.leads.export import export_leads
-from airflow_provider_pipedrive_leads.leads.reading import Selection
+from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
 from benchmarks.export_cases import OUTPUT, RunFailedError, in_fresh_process, prepared_server, server
 from benchmarks.export_ours import TOKEN
 from benchmarks.load_run import Job

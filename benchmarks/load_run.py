@@ -60,7 +60,7 @@ def ours() -> Load:
     from airflow_provider_pipedrive_leads.leads.loading.load import load_leads
     from airflow_provider_pipedrive_leads.leads.loading.results import Results
     from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
-    from airflow_provider_pipedrive_leads.leads.settling import Patience
+    from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
     for module in (*IMPORTED_LATE, "airflow_provider_pipedrive_leads.files.rows_json"):
         importlib.import_module(module)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_pipedrive_leads.api.budget import A_DAY, SMALLEST_DAY
-from airflow_provider_pipedrive_leads.leads.allowance import Allowance
-from airflow_provider_pipedrive_leads.leads.pace import Pace
-from airflow_provider_pipedrive_leads.leads.polling import DAILY_SHARE, POLL_INTERVAL
+from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
+from airflow_provider_pipedrive_leads.leads.waiting.pace import Pace
+from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
 from benchmarks.export_cases import RunFailedError, in_fresh_process, server
 from benchmarks.export_ours import TOKEN

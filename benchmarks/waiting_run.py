@@ -65,7 +65,7 @@ def ours(job: Job) -> Wait:
     """Each is a trigger, as Airflow's triggerer runs it."""
     connection = {"conn_type": "pipedrive", "password": TOKEN, "extra": {"base_url": job.url}}
     os.environ["AIRFLOW_CONN_BENCHMARK"] = json.dumps(connection)
-    import airflow_provider_pipedrive_leads.leads.feed  # noqa: F401 - else the first of them imports it
+    import airflow_provider_pipedrive_leads.leads.waiting.feed  # noqa: F401 - else the first of them imports it
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
     from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadTrigger
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context, RetryPolicy
 
-    from airflow_provider_pipedrive_leads.leads.conversion import Conversion, Order
+    from airflow_provider_pipedrive_leads.leads.writing.conversion import Conversion, Order
 
 
 class PipedriveConvertLeadOperator(BaseOperator):
@@ -97,7 +97,7 @@ class PipedriveConvertLeadOperator(BaseOperator):
         return self.execute(context)
 
     def _order(self) -> Order:
-        from airflow_provider_pipedrive_leads.leads.conversion import order_of
+        from airflow_provider_pipedrive_leads.leads.writing.conversion import order_of
 
         return order_of(
             "lead", self.lead_id, self.pipedrive_conn_id, stage_id=self.stage_id, pipeline_id=self.pipeline_id
@@ -161,7 +161,7 @@ class PipedriveConvertDealOperator(BaseOperator):
         return self.execute(context)
 
     def _order(self) -> Order:
-        from airflow_provider_pipedrive_leads.leads.conversion import order_of
+        from airflow_provider_pipedrive_leads.leads.writing.conversion import order_of
 
         return order_of("deal", self.deal_id, self.pipedrive_conn_id)
 
@@ -206,7 +206,7 @@ def convert_on(task: Converts, context: Context, order: Order, event: dict[str, 
 
     :return: the id of what was made.
     """
-    from airflow_provider_pipedrive_leads.leads.conversion import read_verdict
+    from airflow_provider_pipedrive_leads.leads.writing.conversion import read_verdict
 
     hook = PipedriveLeadsHook(task.pipedrive_conn_id)
     with recorded(task, context, hook, "convert"), daily_budget(task):
@@ -219,7 +219,7 @@ def convert_on(task: Converts, context: Context, order: Order, event: dict[str, 
 
 
 def _conversion(task: Converts, context: Context, hook: PipedriveLeadsHook, order: Order) -> Conversion:
-    from airflow_provider_pipedrive_leads.leads.conversion import Conversion
+    from airflow_provider_pipedrive_leads.leads.writing.conversion import Conversion
     from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, patience_of
 
     timeout = _seconds("conversion_timeout", task.conversion_timeout)

@@ -99,9 +99,9 @@ class PipedriveCreateLeadOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Check everything that can be checked, find or create the contact, create the lead, and its note."""
-        from airflow_provider_pipedrive_leads.leads.create_once import key_of_run
-        from airflow_provider_pipedrive_leads.leads.notes import note_once
-        from airflow_provider_pipedrive_leads.leads.writing import NewLead, create_lead
+        from airflow_provider_pipedrive_leads.leads.writing.create_once import key_of_run
+        from airflow_provider_pipedrive_leads.leads.writing.lead import NewLead, create_lead
+        from airflow_provider_pipedrive_leads.leads.writing.notes import note_once
         from airflow_provider_pipedrive_leads.operators.task_memory import (
             TaskMemory,
             began_earlier,

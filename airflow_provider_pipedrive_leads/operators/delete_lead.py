@@ -53,7 +53,7 @@ class PipedriveDeleteLeadOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Delete it, and remember that this was tried."""
         from airflow_provider_pipedrive_leads.api.values import bool_value
-        from airflow_provider_pipedrive_leads.leads.deletion import delete_once
+        from airflow_provider_pipedrive_leads.leads.writing.deletion import delete_once
         from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)

@@ -141,7 +141,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
 
     def _export(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
         from airflow_provider_pipedrive_leads.hooks.lineage import report_file
-        from airflow_provider_pipedrive_leads.leads.export import export_leads
+        from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report, selection_of
 
         started = time.monotonic()

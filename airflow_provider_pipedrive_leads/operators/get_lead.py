@@ -53,7 +53,7 @@ class PipedriveGetLeadOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch it."""
-        from airflow_provider_pipedrive_leads.leads.one_lead import read_lead
+        from airflow_provider_pipedrive_leads.leads.reading.one_lead import read_lead
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         with recorded(self, context, hook, "get"), daily_budget(self):

@@ -58,7 +58,7 @@ class PipedriveEnsureLeadLabelsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, str]:
         """Check the labels, look which are there, and make the others."""
         from airflow_provider_pipedrive_leads.api.values import bool_value
-        from airflow_provider_pipedrive_leads.leads.labels import ensure_labels, wanted_labels
+        from airflow_provider_pipedrive_leads.leads.writing.labels import ensure_labels, wanted_labels
         from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, patience_of
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)

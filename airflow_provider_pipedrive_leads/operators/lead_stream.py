@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-    from airflow_provider_pipedrive_leads.leads.deleted import KnownIds
-    from airflow_provider_pipedrive_leads.leads.export import Exported, Window
-    from airflow_provider_pipedrive_leads.leads.incremental import Past, Store
-    from airflow_provider_pipedrive_leads.leads.reading import Selection
+    from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+    from airflow_provider_pipedrive_leads.leads.reading.deleted import KnownIds
+    from airflow_provider_pipedrive_leads.leads.reading.export import Exported, Window
+    from airflow_provider_pipedrive_leads.leads.reading.incremental import Past, Store
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class ReadsLeads(Protocol):
 
 def selection_of(task: ReadsLeads) -> Selection:
     """Which leads a task reads."""
-    from airflow_provider_pipedrive_leads.leads.reading import Selection
+    from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
 
     return Selection(
         owner_id=task.owner_id,
@@ -74,7 +74,7 @@ class LeadStream:
         self, task: ReadsLeads, context: Context, hook: PipedriveLeadsHook, destination: str, *, ids_kept: bool
     ) -> None:
         from airflow_provider_pipedrive_leads.api.values import bool_value
-        from airflow_provider_pipedrive_leads.leads.incremental import past_of, stream_key
+        from airflow_provider_pipedrive_leads.leads.reading.incremental import past_of, stream_key
 
         self.incremental = bool_value("incremental", task.incremental)
         self.full_refresh = bool_value("full_refresh", task.full_refresh)
@@ -95,8 +95,8 @@ class LeadStream:
         self.window = self._window()
 
     def _window(self) -> Window:
-        from airflow_provider_pipedrive_leads.leads.export import Window
-        from airflow_provider_pipedrive_leads.leads.incremental import window_start
+        from airflow_provider_pipedrive_leads.leads.reading.export import Window
+        from airflow_provider_pipedrive_leads.leads.reading.incremental import window_start
 
         if self.past is None:
             return Window()
@@ -109,8 +109,8 @@ class LeadStream:
 
     def known_ids(self, place: ObjectStoragePath, max_deleted: float | str) -> KnownIds | None:
         """The ids that tell which leads are gone, kept beside the exported file; None if nobody wants to know."""
-        from airflow_provider_pipedrive_leads.leads.deleted import KnownIds
-        from airflow_provider_pipedrive_leads.leads.incremental import past_at_first_try
+        from airflow_provider_pipedrive_leads.leads.reading.deleted import KnownIds
+        from airflow_provider_pipedrive_leads.leads.reading.incremental import past_at_first_try
 
         if not self.detect_deleted or self.past is None:
             return None
@@ -132,7 +132,7 @@ class LeadStream:
         import msgspec
         from airflow.sdk.exceptions import AirflowRuntimeError
 
-        from airflow_provider_pipedrive_leads.leads.incremental import after, past_of
+        from airflow_provider_pipedrive_leads.leads.reading.incremental import after, past_of
 
         if self._store is None:
             return

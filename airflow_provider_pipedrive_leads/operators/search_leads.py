@@ -73,7 +73,7 @@ class PipedriveSearchLeadsOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Search once."""
-        from airflow_provider_pipedrive_leads.leads.searching import search_capped
+        from airflow_provider_pipedrive_leads.leads.reading.searching import search_capped
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         with recorded(self, context, hook, "search"), daily_budget(self):

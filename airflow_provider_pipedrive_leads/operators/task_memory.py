@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-    from airflow_provider_pipedrive_leads.leads.settling import Patience
+    from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
 
 LONGEST_SETTLING = 3600
@@ -60,7 +60,7 @@ def patience_of(hook: PipedriveLeadsHook, settle: float | str | None) -> Patienc
     :raises PipedriveValidationError: that is no number of seconds.
     """
     from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-    from airflow_provider_pipedrive_leads.leads.settling import Patience
+    from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
     timeout = hook.get_conn().settings.timeout
     try:

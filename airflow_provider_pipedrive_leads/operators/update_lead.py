@@ -72,7 +72,7 @@ class PipedriveUpdateLeadOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Send what changes."""
-        from airflow_provider_pipedrive_leads.leads.writing import update_lead
+        from airflow_provider_pipedrive_leads.leads.writing.lead import update_lead
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         with recorded(self, context, hook, "update"), daily_budget(self):

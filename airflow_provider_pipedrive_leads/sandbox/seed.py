@@ -24,7 +24,7 @@ from airflow_provider_pipedrive_leads.sandbox.fields import custom_field, field_
 from airflow_provider_pipedrive_leads.sandbox.leads import Company, lead_id, new_lead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Document = dict[str, Any]
 
@@ -276,10 +276,11 @@ class LeadRecipe:
 
 @dataclass(frozen=True)
 class Setting:
-    """What leads refer to: the company, its contacts, custom fields and labels."""
+    """What leads refer to: the company, its contacts, organizations by id, custom fields and labels."""
 
     company: Company
     people: Contacts
+    organizations: Mapping[int, Document]
     fields: Sequence[Document]
     label_ids: Sequence[str]
 
@@ -295,18 +296,18 @@ def leads(recipe: LeadRecipe, setting: Setting) -> Iterator[Document]:
 
 def _lead(chance: _Chance, recipe: LeadRecipe, setting: Setting, number: int, made: int) -> Document:
     person = chance.pick(setting.people.persons)
-    organization = setting.people.organizations[person["org_id"] - 1]
+    organization = setting.organizations.get(person["org_id"])
     touched = iso_ms(_touched(chance, made, recipe.until_ms))
     archived = chance.happens(recipe.archived_share)
     source = chance.pick(SOURCES)
     values = {
-        "title": f"{chance.pick(SUBJECTS)} for {organization['name']}",
+        "title": f"{chance.pick(SUBJECTS)} for {(organization or person)['name']}",
         "owner_id": chance.pick(USERS)[0],
         "label_ids": [label for label in setting.label_ids if chance.happens(0.3)],
         "value": _worth(chance) if chance.happens(0.7) else None,
         "expected_close_date": _day(chance, made) if chance.happens(0.4) else None,
-        "person_id": person["id"] if chance.happens(0.85) else None,
-        "organization_id": organization["id"],
+        "person_id": person["id"] if chance.happens(0.85) or organization is None else None,
+        "organization_id": organization["id"] if organization else None,
         "is_archived": archived,
         "archive_time": touched if archived else None,
         "source_name": source,

@@ -127,7 +127,7 @@ class World:
         organizations = {organization["id"]: organization for organization in people.organizations}
         with self.state.transaction(), _collector_paused():
             batch: list[dict[str, Any]] = []
-            for lead in seed.leads(recipe, seed.Setting(self.company, people, fields, label_ids)):
+            for lead in seed.leads(recipe, seed.Setting(self.company, people, organizations, fields, label_ids)):
                 batch.append(lead)
                 if len(batch) == SEED_BATCH:
                     self._keep_seeded(batch, persons, organizations, fields)

@@ -10,7 +10,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-from airflow_provider_pipedrive_leads.leads.polling import DAILY_SHARE, POLL_INTERVAL
+from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.links.deal import PipedriveDealLink
 from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, RetryPolicy
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, Terms
+    from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, Terms
 
 CONVERSION_POLL_INTERVAL = 30.0
 
@@ -105,7 +105,7 @@ class PipedriveLeadSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the lead and compare."""
-        from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead
+        from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_lead
 
         _terms(self)
         self._hook = self._hook or PipedriveLeadsHook(self.pipedrive_conn_id)
@@ -119,7 +119,7 @@ class PipedriveLeadSensor(BaseSensorOperator):
     def _look_and_leave(self) -> str:
         import msgspec
 
-        from airflow_provider_pipedrive_leads.leads.first_look import look_at_lead
+        from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_lead
         from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadTrigger
 
         terms = msgspec.to_builtins(_terms(self))
@@ -241,7 +241,7 @@ class PipedriveLeadsSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=len(found.matching) >= found.min_count, xcom_value=list(found.matching))
 
     def _look(self) -> ManyLeads:
-        from airflow_provider_pipedrive_leads.leads.first_look import look_for_leads
+        from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_for_leads
 
         found = look_for_leads(
             PipedriveLeadsHook(self.pipedrive_conn_id),
@@ -327,8 +327,8 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         deadline: str | None = None,
     ) -> int:
         """Go on with what the trigger found."""
-        from airflow_provider_pipedrive_leads.leads.conversion import read_verdict
-        from airflow_provider_pipedrive_leads.leads.first_look import deal_made
+        from airflow_provider_pipedrive_leads.leads.waiting.first_look import deal_made
+        from airflow_provider_pipedrive_leads.leads.writing.conversion import read_verdict
 
         deadline = deadline or _deadline(self)
         with daily_budget(self, deadline), _never_failing(self):
@@ -353,9 +353,9 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=deal_id is not None, xcom_value=deal_id)
 
     def _deal_id(self) -> int | None:
-        from airflow_provider_pipedrive_leads.leads.conversion import DIRECTIONS, ask
-        from airflow_provider_pipedrive_leads.leads.first_look import deal_made
-        from airflow_provider_pipedrive_leads.leads.polling import poll_interval_value
+        from airflow_provider_pipedrive_leads.leads.waiting.first_look import deal_made
+        from airflow_provider_pipedrive_leads.leads.waiting.polling import poll_interval_value
+        from airflow_provider_pipedrive_leads.leads.writing.conversion import DIRECTIONS, ask
 
         poll_interval_value(self.poll_interval)
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
@@ -369,7 +369,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         return deal_id
 
     def _leave_until(self, deadline: str) -> NoReturn:
-        from airflow_provider_pipedrive_leads.leads.polling import poll_interval_value
+        from airflow_provider_pipedrive_leads.leads.waiting.polling import poll_interval_value
         from airflow_provider_pipedrive_leads.triggers.conversion import PipedriveConversionTrigger
 
         trigger = PipedriveConversionTrigger(
@@ -388,8 +388,8 @@ BEYOND_DEADLINE = timedelta(days=1)
 
 
 def _terms(sensor: PipedriveLeadSensor | PipedriveLeadsSensor) -> Terms:
-    from airflow_provider_pipedrive_leads.leads.polling import daily_share_value, poll_interval_value
-    from airflow_provider_pipedrive_leads.leads.waiting import Terms
+    from airflow_provider_pipedrive_leads.leads.waiting.polling import daily_share_value, poll_interval_value
+    from airflow_provider_pipedrive_leads.leads.waiting.waits import Terms
 
     return Terms(
         poll_interval=poll_interval_value(sensor.poll_interval),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Asset, Context, RetryPolicy
 
-    from airflow_provider_pipedrive_leads.leads.export import Exported, Rows
+    from airflow_provider_pipedrive_leads.leads.reading.export import Exported, Rows
     from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream
 
 
@@ -146,7 +146,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         return left_to_hooks() if self._told is None else table_lineage(*self._told)
 
     def _transfer(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
-        from airflow_provider_pipedrive_leads.leads.export import rows_for
+        from airflow_provider_pipedrive_leads.leads.reading.export import rows_for
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report
 
         started = time.monotonic()
@@ -176,10 +176,10 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
     def _load(self, hook: PipedriveLeadsHook, database: DbApiHook, stream: LeadStream, rows: Rows) -> Exported:
         import msgspec
 
-        from airflow_provider_pipedrive_leads.leads.common_layout import GONE_KEY
-        from airflow_provider_pipedrive_leads.leads.deleted import check_share, gone_leads
-        from airflow_provider_pipedrive_leads.leads.export import deliver
-        from airflow_provider_pipedrive_leads.leads.reading import id_number
+        from airflow_provider_pipedrive_leads.leads.reading.common_layout import GONE_KEY
+        from airflow_provider_pipedrive_leads.leads.reading.complete import id_number
+        from airflow_provider_pipedrive_leads.leads.reading.deleted import check_share, gone_leads
+        from airflow_provider_pipedrive_leads.leads.reading.export import deliver
         from airflow_provider_pipedrive_leads.operators.lead_stream import selection_of
         from airflow_provider_pipedrive_leads.sql.loading import keys_in_table, loading_table
 
@@ -204,7 +204,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         return exported
 
     def _check(self, stream: LeadStream, database: DbApiHook) -> None:
-        from airflow_provider_pipedrive_leads.leads.deleted import check_share
+        from airflow_provider_pipedrive_leads.leads.reading.deleted import check_share
         from airflow_provider_pipedrive_leads.operators.lead_stream import selection_of
         from airflow_provider_pipedrive_leads.sql.loading import check
 

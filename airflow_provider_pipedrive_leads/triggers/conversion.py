@@ -55,14 +55,14 @@ class PipedriveConversionTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event.
 
-        It is ``{"status": "success"}`` with the parts of a :class:`leads.conversion.Verdict`, whose outcome is ``wait``
-        if the conversion is late; or ``{"status": "error"}`` with ``error`` and ``message``.
+        It is ``{"status": "success"}`` with the parts of a :class:`leads.writing.conversion.Verdict`, whose
+        outcome is ``wait`` if the conversion is late; or ``{"status": "error"}`` with ``error`` and ``message``.
         """
         import msgspec
 
         from airflow_provider_pipedrive_leads.api.errors import PipedriveError
         from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-        from airflow_provider_pipedrive_leads.leads.conversion import DIRECTIONS, ask, seconds_to_next_question
+        from airflow_provider_pipedrive_leads.leads.writing.conversion import DIRECTIONS, ask, seconds_to_next_question
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         deadline = datetime.fromisoformat(self.deadline)

@@ -39,7 +39,7 @@ class PipedriveDailyBudgetTrigger(BaseTrigger):
             PipedriveRateLimitError,
             PipedriveServerError,
         )
-        from airflow_provider_pipedrive_leads.leads.daily_budget import next_probe
+        from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import next_probe
 
         since = datetime.fromisoformat(self.since)
         while (probe := next_probe(_now(), since)) is not None:
@@ -58,7 +58,7 @@ class PipedriveDailyBudgetTrigger(BaseTrigger):
 
     def _budget_is_back(self) -> bool:
         from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-        from airflow_provider_pipedrive_leads.leads.daily_budget import budget_is_back
+        from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import budget_is_back
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         try:

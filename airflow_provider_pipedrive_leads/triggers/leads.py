@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_pipedrive_leads.leads.polling import DAILY_SHARE, POLL_INTERVAL
+from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.client import PipedriveClient
-    from airflow_provider_pipedrive_leads.leads.waiting import Terms, Wait
+    from airflow_provider_pipedrive_leads.leads.waiting.waits import Terms, Wait
 
 __all__ = ["PipedriveLeadTrigger", "PipedriveLeadsChangedTrigger", "PipedriveLeadsTrigger"]
 
@@ -132,7 +132,7 @@ async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> Trigg
     found: dict[str, Any]
     try:
         client, wait, terms = await asyncio.to_thread(_prepared, trigger)
-        from airflow_provider_pipedrive_leads.leads.feed import wait_for
+        from airflow_provider_pipedrive_leads.leads.waiting.feed import wait_for
 
         found = {"status": "success", "lead_ids": await wait_for(client, wait, terms)}
     except PipedriveError as error:
@@ -145,9 +145,9 @@ def _prepared(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> tuple[Pi
     """Do in a thread what takes long: look the connection up, and load what the first wait of a process needs."""
     import msgspec
 
-    import airflow_provider_pipedrive_leads.leads.feed  # noqa: F401
+    import airflow_provider_pipedrive_leads.leads.waiting.feed  # noqa: F401
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-    from airflow_provider_pipedrive_leads.leads.waiting import ManyLeads, OneLead, Terms
+    from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, OneLead, Terms
 
     is_one = isinstance(trigger, PipedriveLeadTrigger)
     wait = msgspec.convert(trigger.wait, OneLead) if is_one else msgspec.convert(trigger.wait, ManyLeads)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_pipedrive_leads.leads.change_wishes import (
+from airflow_provider_pipedrive_leads.leads.waiting.change_wishes import (
     DEFAULT_FIELDS,
     DEFAULT_KINDS,
     expected_value,
@@ -17,7 +17,7 @@ from airflow_provider_pipedrive_leads.leads.change_wishes import (
     links_value,
     most_leads_value,
 )
-from airflow_provider_pipedrive_leads.leads.polling import (
+from airflow_provider_pipedrive_leads.leads.waiting.polling import (
     DAILY_SHARE,
     POLL_INTERVAL,
     daily_share_value,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-    from airflow_provider_pipedrive_leads.leads.change_events import Wishes
-    from airflow_provider_pipedrive_leads.leads.changes import Cursor
+    from airflow_provider_pipedrive_leads.leads.waiting.change_events import Wishes
+    from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor
     from airflow_provider_pipedrive_leads.triggers.leads_stream import Batch, LeadsProducer, Watcher
 
 
@@ -163,8 +163,8 @@ class PipedriveLeadsChangedTrigger(BaseEventTrigger):
         return Watcher(name, kinds=self.on, read_wishes=self._wishes, cursor=cursor, keep=self._keep, pace=pace)
 
     def _wishes(self, hook: PipedriveLeadsHook) -> Wishes:
-        from airflow_provider_pipedrive_leads.leads.change_events import Wishes, describer
-        from airflow_provider_pipedrive_leads.leads.expecting import compile_expectation
+        from airflow_provider_pipedrive_leads.leads.waiting.change_events import Wishes, describer
+        from airflow_provider_pipedrive_leads.leads.waiting.expecting import compile_expectation
 
         matches = compile_expectation(hook, self.expected) if self.expected else lambda _: True
         return Wishes(self.on, self._links, matches, describer(self.fields, hook.catalogue))
@@ -183,7 +183,7 @@ class PipedriveLeadsChangedTrigger(BaseEventTrigger):
         """Where the trigger had come to in an earlier life; the oldest if its assets differ."""
         import msgspec
 
-        from airflow_provider_pipedrive_leads.leads.changes import Cursor
+        from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor
 
         key, found = self._state_key(), []
         for store in self._stores():

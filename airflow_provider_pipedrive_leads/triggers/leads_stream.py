@@ -32,12 +32,12 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveServerError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads.allowance import Allowance
-from airflow_provider_pipedrive_leads.leads.change_events import cursor_before, event, news, tokens_per_poll
-from airflow_provider_pipedrive_leads.leads.changes import ARCHIVED, Change, Cursor, cursor_at, poll
-from airflow_provider_pipedrive_leads.leads.daily_budget import next_probe
-from airflow_provider_pipedrive_leads.leads.pace import Pace
-from airflow_provider_pipedrive_leads.leads.polling import SHORTEST_INTERVAL
+from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
+from airflow_provider_pipedrive_leads.leads.waiting.change_events import cursor_before, event, news, tokens_per_poll
+from airflow_provider_pipedrive_leads.leads.waiting.changes import ARCHIVED, Change, Cursor, cursor_at, poll
+from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import next_probe
+from airflow_provider_pipedrive_leads.leads.waiting.pace import Pace
+from airflow_provider_pipedrive_leads.leads.waiting.polling import SHORTEST_INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.api.budget import Usage
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-    from airflow_provider_pipedrive_leads.leads.change_events import Wishes
+    from airflow_provider_pipedrive_leads.leads.waiting.change_events import Wishes
 
 GATHERING = 2.0
 """Seconds that the first poll waits for the other triggers of a triggerer that has just started."""

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_pipedrive_leads.leads.create_once import key_of_run
+from airflow_provider_pipedrive_leads.leads.writing.create_once import key_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from airflow_provider_pipedrive_leads.leads.create_once import key_of_run
+from airflow_provider_pipedrive_leads.leads.writing.create_once import key_of_run
 from tests.cluster.checks import check_created_once, check_loaded_once, check_no_token, check_only_these, check_whole
 from tests.cluster.services import missing_services
 

@@ -13,7 +13,7 @@ from airflow_provider_pipedrive_leads.sandbox.limits import PLANS, SEARCH_BURST,
 from demo import api_reference
 from tests.docs.pages import GUIDES, PAGES, ROOT, WRITTEN_BY_A_SCRIPT, anchors_of, blocks_of, links_of
 
-MOST_LINES = 90
+MOST_LINES = 95
 MOST_LINES_OF_REFERENCE = 1500
 BUDGETS = ROOT / "docs" / "guides" / "budgets.md"
 

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import BaseHook
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
-from airflow_provider_pipedrive_leads.leads import polling
+from airflow_provider_pipedrive_leads.leads.waiting import polling
 from airflow_provider_pipedrive_leads.triggers import leads as leads_trigger
 from tests.docs.conftest import warehouse
 from tests.docs.pages import GUIDES, PAGES, ROOT, blocks_of

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.leads.loading import keyed, writes
+from tests.leads.loading.loads import keyed, writes
 
 PREFIX = "crm-"
 SECONDS_TO_ASK = 60

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from airflow_provider_pipedrive_leads.leads import polling
+from airflow_provider_pipedrive_leads.leads.waiting import polling
 from airflow_provider_pipedrive_leads.triggers import leads as leads_trigger
 from tests.example_dags.runs import on, read
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from airflow.models import dagrun
 
-from airflow_provider_pipedrive_leads.leads.change_events import Wishes, describer, event
-from airflow_provider_pipedrive_leads.leads.changes import cursor_at, poll
+from airflow_provider_pipedrive_leads.leads.waiting.change_events import Wishes, describer, event
+from airflow_provider_pipedrive_leads.leads.waiting.changes import cursor_at, poll
 from example_dags.example_pipedrive_score_leads import HIGH, LEADS, LOW
 from tests.example_dags.runs import on
 

@@ -28,7 +28,7 @@ from airflow.sdk.execution_time.supervisor import in_process_api_server
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 
-from airflow_provider_pipedrive_leads.leads import notes, writing  # noqa: F401 - see above
+from airflow_provider_pipedrive_leads.leads.writing import lead, notes  # noqa: F401 - see above
 from airflow_provider_pipedrive_leads.operators.leads import PipedriveCreateLeadOperator
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -22,8 +22,8 @@ from upath import UPath
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-from airflow_provider_pipedrive_leads.leads.export import export_leads
-from airflow_provider_pipedrive_leads.leads.reading import Selection
+from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
 
 OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir"}
 LONGEST_SECONDS = 30.0

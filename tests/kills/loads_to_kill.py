@@ -25,7 +25,7 @@ from airflow_provider_pipedrive_leads.files.rows import reading_rows
 from airflow_provider_pipedrive_leads.leads.loading import results
 from airflow_provider_pipedrive_leads.leads.loading.load import load_leads
 from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
-from airflow_provider_pipedrive_leads.leads.settling import Patience
+from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
 TIMEOUT = 30.0
 READ, CREATE, CHANGE, PUBLISH, WAIT, SETTLE = "read", "create", "change", "publish", "wait", "settle"

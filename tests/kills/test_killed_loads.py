@@ -23,7 +23,7 @@ import pytest
 
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
-from tests.leads.loading import keyed, load
+from tests.leads.loading.loads import keyed, load
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 

@@ -17,7 +17,7 @@ from random import Random
 import msgspec
 from hypothesis import strategies as st
 
-from airflow_provider_pipedrive_leads.leads.walk import Order, Page, Question
+from airflow_provider_pipedrive_leads.leads.reading.walk import Order, Page, Question
 
 SPREAD_OF_IDS = 0x9E3779B97F4A7C15F39CC0605CEDC835
 BEGINNING_MS = 1_769_851_800_000

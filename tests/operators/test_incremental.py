@@ -171,7 +171,7 @@ def test_what_does_not_go_together_fails_before_a_request(run_dag, sandbox, tmp_
 @pytest.mark.long
 @pytest.mark.parametrize("kept", [{"watermark": "soon"}, ["nonsense"], {"watermark": "2999-01-01T00:00:00Z"}])
 def test_a_watermark_that_cannot_be_is_an_error_until_a_full_refresh(run_dag, sandbox, tmp_path, kept, monkeypatch):
-    from airflow_provider_pipedrive_leads.leads import incremental as room
+    from airflow_provider_pipedrive_leads.leads.reading import incremental as room
 
     dag_id = f"odd_{abs(hash(str(kept)))}"
     dag = incremental(dag_id, f"{tmp_path}/leads.jsonl")

@@ -182,7 +182,9 @@ OPERATORS = (
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_every_own_parameter_is_templated(operator):
     own = {name for name in inspect.signature(operator.__init__).parameters if name not in ("self", "kwargs")}
-    assert own - {"on_daily_budget", "retry_policy", "watermark_asset", "deferrable", "poke_interval"} == set(operator.template_fields)
+    assert own - {"on_daily_budget", "retry_policy", "watermark_asset", "deferrable", "poke_interval"} == set(
+        operator.template_fields
+    )
 
 
 def test_constructors_look_nothing_up(sandbox, monkeypatch):

@@ -13,7 +13,7 @@ from airflow.sdk import DAG, task
 from airflow_provider_pipedrive_leads.leads.loading import load as load_module
 from airflow_provider_pipedrive_leads.operators.leads import PipedriveExportLeadsOperator, PipedriveLoadLeadsOperator
 from airflow_provider_pipedrive_leads.triggers import daily_budget
-from tests.leads.loading import keyed, told, writes
+from tests.leads.loading.loads import keyed, told, writes
 
 pytestmark = pytest.mark.usefixtures("connection", "no_waiting")
 PLENTY = 1_000_000

@@ -18,7 +18,7 @@ from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveNotFoundError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads import allowance, polling
+from airflow_provider_pipedrive_leads.leads.waiting import allowance, polling
 from airflow_provider_pipedrive_leads.sensors.leads import (
     PipedriveLeadConversionSensor,
     PipedriveLeadSensor,

@@ -11,8 +11,8 @@ from airflow.sdk import DAG
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.exceptions import PipedriveConfigError
-from airflow_provider_pipedrive_leads.leads.one_lead import read_lead
-from airflow_provider_pipedrive_leads.leads.searching import search_capped
+from airflow_provider_pipedrive_leads.leads.reading.one_lead import read_lead
+from airflow_provider_pipedrive_leads.leads.reading.searching import search_capped
 from airflow_provider_pipedrive_leads.operators.leads import (
     PipedriveCreateLeadOperator,
     PipedriveDeleteLeadOperator,

@@ -139,6 +139,13 @@ def test_importing_the_package_or_the_control_client_brings_no_server() -> None:
     assert SandboxControl("http://127.0.0.1:1")
 
 
+def test_more_leads_can_be_seeded_among_contacts_of_all_kinds(api: Any) -> None:
+    """Persons without an organization, and some that are gone."""
+    for number in range(40):
+        assert api.post("/api/v2/persons", name=f"Free {number}").ok
+    api.control.leads(300)
+
+
 def test_all_leads_with_the_names_of_what_they_refer_to(api: Any) -> None:
     size, interests, score = (api.field(name) for name in ("Company size", "Interests", "Lead score"))
     label = api.data("/v1/leadLabels")[0]

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-from airflow_provider_pipedrive_leads.leads.waiting import FEWEST_TURNS
+from airflow_provider_pipedrive_leads.leads.waiting.waits import FEWEST_TURNS
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from demo.stage import LocalPipedrive
 from tests.standalone.running_airflow import RunningAirflow, running_airflow, until

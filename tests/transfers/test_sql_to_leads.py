@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_pipedrive_leads.transfers.sql_to_leads import PipedriveSqlToLeadsOperator
-from tests.leads.loading import keyed, writes
+from tests.leads.loading.loads import keyed, writes
 from tests.transfers.loads import conn_id
 
 pytestmark = pytest.mark.usefixtures("connection", "no_waiting")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_pipedrive_leads.leads.conversion import seconds_to_next_question
+from airflow_provider_pipedrive_leads.leads.writing.conversion import seconds_to_next_question
 from airflow_provider_pipedrive_leads.triggers import conversion as module
 from airflow_provider_pipedrive_leads.triggers.conversion import FIRST_WAIT, PipedriveConversionTrigger
 

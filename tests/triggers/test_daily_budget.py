@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.exceptions import PipedriveAuthError, PipedriveDailyBudgetError, PipedriveError
-from airflow_provider_pipedrive_leads.leads.daily_budget import LONGEST_WAIT, next_probe
+from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import LONGEST_WAIT, next_probe
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event
 from airflow_provider_pipedrive_leads.triggers import daily_budget
 from airflow_provider_pipedrive_leads.triggers.daily_budget import PipedriveDailyBudgetTrigger

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from airflow_provider_pipedrive_leads.leads import feed
+from airflow_provider_pipedrive_leads.leads.waiting import feed
 from airflow_provider_pipedrive_leads.triggers import leads as module
 from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadsTrigger, PipedriveLeadTrigger
 
@@ -145,9 +145,14 @@ def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
     """Each wakes within one interval of its change; the event loop is never held up for 100 ms."""
     interval = 2.0
     made = [client.add_lead(f"One of {number}", person_id=person_id)["id"] for number in range(20)]
-    strangers = [f"{number:08x}-0000-1000-8000-000000000000" for number in range(500)]
+    sandbox.control.leads(500, archived=0.0)
+    others = [lead["id"] for lead in sandbox.control.all_leads() if not lead["is_archived"]]
+    strangers = [lead_id for lead_id in others if lead_id not in made][:500]
     since = sandbox.control.now()
-    terms = {"poll_interval": interval, "daily_share": 1e6}
+    client.get_current_user()
+    a_day = (client.usage.daily_tokens or 30_000) * 0.9
+    tokens_a_poll = 22.5  # a page of changes and a lead, with nothing to spare for more leads
+    terms = {"poll_interval": interval, "daily_share": tokens_a_poll * 86_400 / interval / a_day}
     triggers = [
         PipedriveLeadTrigger(lead_id=lead_id, expected={"title": "Changed"}, since=since, **terms)
         for lead_id in made + strangers

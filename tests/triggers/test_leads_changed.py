@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseEventTrigger
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_pipedrive_leads.exceptions import PipedriveValidationError
-from airflow_provider_pipedrive_leads.leads import pace
+from airflow_provider_pipedrive_leads.leads.waiting import pace
 from airflow_provider_pipedrive_leads.triggers import leads_stream as module
 from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
 from airflow_provider_pipedrive_leads.triggers.leads_stream import AFTER_REFUSAL, BETWEEN_EVENTS

@@ -21,10 +21,10 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveRateLimitError,
     PipedriveServerError,
 )
-from airflow_provider_pipedrive_leads.leads.create_once import Marker, find_created
 from airflow_provider_pipedrive_leads.leads.loading.planning import Action  # noqa: TC001 - msgspec reads it
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome
-from airflow_provider_pipedrive_leads.leads.pages import SECONDS_TO_STOP
+from airflow_provider_pipedrive_leads.leads.reading.pages import SECONDS_TO_STOP
+from airflow_provider_pipedrive_leads.leads.writing.create_once import Marker, find_created
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
     from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
-    from airflow_provider_pipedrive_leads.leads.settling import Patience
+    from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.fields import ID_TYPES, RANGE_TYPES
-from airflow_provider_pipedrive_leads.leads.columns import attribute
+from airflow_provider_pipedrive_leads.leads.reading.columns import attribute
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
@@ -164,7 +164,7 @@ class Comparison:
     def differing(self, wanted: Mapping[str, JSON], lead: Any) -> list[str]:
         """Name the keys in which a lead has not what is wanted.
 
-        :param lead: has the attributes that :func:`leads.columns.attribute` names, None where a value is not set.
+        :param lead: has the attributes that :func:`leads.reading.columns.attribute` names, None where one is not set.
         """
         kinds, attributes = self._kinds, self._attributes
         names = []

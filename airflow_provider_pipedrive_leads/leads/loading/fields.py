@@ -27,7 +27,7 @@ from airflow_provider_pipedrive_leads.api.fields import (
     to_wire,
 )
 from airflow_provider_pipedrive_leads.api.values import date_value, money_value, number_value, time_value, wrong
-from airflow_provider_pipedrive_leads.leads.columns import named_columns
+from airflow_provider_pipedrive_leads.leads.reading.columns import named_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.files.row import Row
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
-    from airflow_provider_pipedrive_leads.leads.settling import Memory, Patience
+    from airflow_provider_pipedrive_leads.leads.writing.settling import Memory, Patience
 
 log = logging.getLogger(__name__)
 

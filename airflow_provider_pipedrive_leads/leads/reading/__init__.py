@@ -1,0 +1,1 @@
+"""Leads out of Pipedrive: complete reads while others write, what changed, columns, and whole exports."""

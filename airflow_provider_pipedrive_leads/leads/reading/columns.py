@@ -1,0 +1,310 @@
+"""The columns of an export: fixed by the account's field catalogue, never by the rows that happened to come.
+
+``names`` makes flat, readable columns; ``keys`` gives what the API gives. A column's name is safe for every warehouse:
+lower-case letters, digits and underscores. Of two fields that would share a name the later made one gets a suffix.
+Values are made column by column, a page of leads at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import astuple
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
+from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
+
+if TYPE_CHECKING:
+    from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
+    from airflow_provider_pipedrive_leads.files.table import Batch, Kind
+
+STANDARD_KINDS: dict[str, Kind] = {
+    "id": "text",
+    "title": "text",
+    "owner_id": "integer",
+    "creator_id": "integer",
+    "label_ids": "texts",
+    "value": "json",
+    "expected_close_date": "date",
+    "person_id": "integer",
+    "organization_id": "integer",
+    "is_archived": "boolean",
+    "archive_time": "moment",
+    "source_name": "text",
+    "source_deal_id": "integer",
+    "origin": "text",
+    "origin_id": "text",
+    "channel": "integer",
+    "channel_id": "text",
+    "was_seen": "boolean",
+    "next_activity_id": "integer",
+    "add_time": "moment",
+    "update_time": "moment",
+    "visible_to": "text",
+    "cc_email": "text",
+}
+"""The kind of value under each key that every lead has, in the API's order."""
+STANDARD_KEYS = tuple(STANDARD_KINDS)
+TEXT_TYPES = ("varchar", "text", "varchar_auto", "phone", "enum", "set")
+HEAD_KEYS = ("id", "update_time", "archive_time")
+
+CUSTOM_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(TEXT_TYPES, "text"),
+    **dict.fromkeys(ID_TYPES, "integer"),
+    "double": "number",
+    "int": "integer",
+    "boolean": "boolean",
+    "date": "date",
+    "time": "time",
+    "monetary": "number",
+    "daterange": "date",
+    "timerange": "time",
+    "address": "text",
+}
+"""The kind of value of each type of custom field, as the API gives it; of other types anything may come."""
+
+Rows = Sequence[Any]
+Values = Mapping[str, Sequence[Any]]
+"""What some leads have under each key that a layout reads, in the leads' order."""
+Read = Callable[[Values], Sequence[Any]]
+
+MOST_REMEMBERED = 1024
+"""Combinations of labels or options whose texts are kept: most leads share a few."""
+
+
+class LeadColumn(msgspec.Struct, frozen=True):
+    """One column of an export.
+
+    :param column: its name, the kind of its values, and the key that it stays tied to when people rename a field.
+    :param read: makes its values out of what some leads have under its keys.
+    :param keys: the keys of a lead that it reads.
+    """
+
+    column: Column
+    read: Read
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Unique within an export."""
+        return self.column.name
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What an export makes of leads.
+
+    :param columns: in order.
+    :param keys: of a lead that the columns read, and those that every read looks at.
+    :param shape: decodes these keys, and nothing else.
+    """
+
+    columns: tuple[LeadColumn, ...]
+    keys: tuple[str, ...]
+    shape: Shape
+
+    @property
+    def table(self) -> list[Column]:
+        """The columns as a destination needs them."""
+        return [column.column for column in self.columns]
+
+    def batch(self, leads: Rows) -> Batch:
+        """Read some leads, at least one, column by column."""
+        values = dict(zip(self.keys, zip(*map(astuple, leads), strict=True), strict=True))
+        return [column.read(values) for column in self.columns]
+
+
+def layout_of(columns: Iterable[LeadColumn]) -> Layout:
+    """Lay out an export of these columns."""
+    columns = tuple(columns)
+    keys = tuple(dict.fromkeys((*HEAD_KEYS, "cc_email", *(key for column in columns for key in column.keys))))
+    row = msgspec.defstruct(
+        "LeadRow",
+        [(attribute(key), str if key in ("id", "update_time") else Any, None) for key in keys],
+        rename={attribute(key): key for key in keys},
+        gc=False,
+    )
+    return Layout(columns, keys, Shape(row, lambda rows: rows))
+
+
+def attribute(key: str) -> str:
+    """Name the attribute that holds the value of a lead's key; keys of custom fields may begin with a digit."""
+    return key if key in STANDARD_KINDS else f"custom_{key}"
+
+
+def columns_for(choice: str | Sequence[str], catalogue: Catalogue, more: Sequence[LeadColumn] = ()) -> list[LeadColumn]:
+    """Choose the columns of an export.
+
+    :param choice: ``"names"``, ``"keys"``, or the names of columns in the order wanted (of either kind).
+    :param more: columns that stand behind those of the leads, or can be picked too.
+    :raises PipedriveValidationError: there is no such column; lists near ones.
+    """
+    if choice == "names":
+        return [*named_columns(catalogue), *more]
+    if choice == "keys":
+        return [*key_columns(catalogue), *more]
+    if isinstance(choice, str) or not choice:
+        raise PipedriveValidationError(f"columns: {choice!r} is neither 'names', 'keys' nor a list of column names.")
+    return picked(choice, [*key_columns(catalogue), *named_columns(catalogue), *more])
+
+
+def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[LeadColumn]:
+    """Pick columns by name, in the order wanted; a single word takes all.
+
+    :raises PipedriveValidationError: there is no such column; lists near ones.
+    """
+    if isinstance(choice, str):
+        return list(columns)
+    known = {column.name: column for column in columns}
+    for name in choice:
+        if name not in known:
+            raise PipedriveValidationError(f"columns: there is no column {name!r}.{near_names(str(name), list(known))}")
+    if len(set(choice)) < len(choice):
+        twice = next(name for name in choice if list(choice).count(name) > 1)
+        raise PipedriveValidationError(f"columns: {twice!r} is given twice.")
+    return [known[name] for name in choice]
+
+
+def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
+    """One column for each key that a lead can have, in the API's order, custom fields last."""
+    columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items()]
+    for field in catalogue.fields:
+        columns += [_plain(key, key, kind) for key, kind in _keyed_kinds(field).items()]
+    return columns
+
+
+def field_keys(field: CustomField) -> list[str]:
+    """The keys under which a lead carries a custom field: one, or several for money, ranges, times and addresses."""
+    return list(_keyed_kinds(field))
+
+
+def _keyed_kinds(field: CustomField) -> dict[str, Kind]:
+    key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
+    keyed: dict[str, Kind] = {key: kind}
+    if field.type == "monetary":
+        keyed[f"{key}_currency"] = "text"
+    if field.type in RANGE_TYPES:
+        keyed[f"{key}_until"] = kind
+    if field.type in ("time", "timerange"):
+        keyed[f"{key}_timezone_id"] = "integer"
+    if field.type == "address":
+        keyed.update(dict.fromkeys((f"{key}_{part}" for part in ADDRESS_PARTS), kind))
+    return keyed
+
+
+def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
+    """Flat, readable columns: label names beside ids, money as amount and currency, options as labels."""
+    columns: list[LeadColumn] = []
+    for key, kind in STANDARD_KINDS.items():
+        if key == "value":
+            columns += [_part("value", "amount", "number"), _part("value", "currency", "text")]
+        elif key == "archive_time":
+            columns.append(LeadColumn(Column(key, kind, key), _moments(key), (key,)))
+        else:
+            columns.append(_plain(key, key, kind))
+        if key == "label_ids":
+            columns.append(LeadColumn(Column("labels", "texts", "labels"), _label_names(catalogue.labels), (key,)))
+    taken = {column.name for column in columns}
+    for field in catalogue.fields:
+        new = _unique(_custom_columns(field), taken)
+        taken.update(column.name for column in new)
+        columns.extend(new)
+    return columns
+
+
+def _custom_columns(field: CustomField) -> list[LeadColumn]:
+    key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
+    name = safe_name(field.name) or f"field_{key[:8]}"
+    if field.type == "monetary":
+        return [_plain(f"{name}_amount", key, kind), _plain(f"{name}_currency", f"{key}_currency", "text")]
+    if field.type in RANGE_TYPES:
+        return [_plain(f"{name}_from", key, kind), _plain(f"{name}_until", f"{key}_until", kind)]
+    if field.type == "address":
+        return [_plain(name, key, kind), *(_plain(f"{name}_{part}", f"{key}_{part}", kind) for part in ADDRESS_PARTS)]
+    if field.type == "enum":
+        return [LeadColumn(Column(name, "text", key), _option_labels(field), (key,))]
+    if field.type == "set":
+        return [LeadColumn(Column(name, "texts", key), _option_lists(field), (key,))]
+    return [_plain(name, key, kind)]
+
+
+def safe_name(name: str) -> str:
+    """Make a column name of letters a to z, digits and underscores; empty if the name has none of these."""
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    return f"field_{safe}" if safe[:1].isdigit() else safe
+
+
+def _unique(columns: list[LeadColumn], taken: set[str]) -> list[LeadColumn]:
+    suffix, new = 1, columns
+    while taken & {column.name for column in new}:
+        suffix += 1
+        new = [
+            msgspec.structs.replace(
+                column, column=msgspec.structs.replace(column.column, name=f"{column.name}_{suffix}")
+            )
+            for column in columns
+        ]
+    return new
+
+
+def _plain(name: str, key: str, kind: Kind) -> LeadColumn:
+    return LeadColumn(Column(name, kind, key), itemgetter(key), (key,))
+
+
+def _part(key: str, part: str, kind: Kind) -> LeadColumn:
+    def read(values: Values) -> list[Any]:
+        return [whole and whole.get(part) for whole in values[key]]
+
+    return LeadColumn(Column(f"{key}_{part}", kind, f"{key}_{part}"), read, (key,))
+
+
+def _moments(key: str) -> Read:
+    """Times come in one of two forms (docs/pipedrive-api.md, "The object"): give both the same."""
+
+    def read(values: Values) -> list[str | None]:
+        return [time.replace(" ", "T") + ".000Z" if time and time[10] == " " else time for time in values[key]]
+
+    return read
+
+
+def _label_names(labels: Mapping[str, str]) -> Read:
+    @lru_cache(MOST_REMEMBERED)
+    def names(ids: tuple[str, ...]) -> list[str]:
+        return [labels.get(label, label) for label in ids]
+
+    return lambda values: [names(tuple(ids or ())) for ids in values["label_ids"]]
+
+
+def _option_labels(field: CustomField) -> Read:
+    labels = _labels(field)
+
+    def read(values: Values) -> list[str | None]:
+        options = (None if option is None else str(option).strip() for option in values[field.key])
+        return [None if option is None else labels.get(option, option) for option in options]
+
+    return read
+
+
+def _option_lists(field: CustomField) -> Read:
+    labels = _labels(field)
+
+    @lru_cache(MOST_REMEMBERED)
+    def texts(options: str) -> list[str]:
+        return [labels.get(option.strip(), option.strip()) for option in options.split(",") if option]
+
+    return lambda values: [texts(str(options or "")) for options in values[field.key]]
+
+
+def _labels(field: CustomField) -> dict[str, str]:
+    """Label by option; an option that shares its label with another is told by its id."""
+    times = Counter(option.label.strip() for option in field.options)
+    return {option.id: option.label for option in field.options if times[option.label.strip()] == 1}

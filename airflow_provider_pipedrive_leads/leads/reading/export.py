@@ -1,0 +1,273 @@
+"""Exporting leads: a selection, laid out in columns, delivered to a file, to parts or to a table."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.endpoints import GET_LEADS
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+from airflow_provider_pipedrive_leads.api.fields import Catalogue
+from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
+from airflow_provider_pipedrive_leads.files.suffixes import format_of
+from airflow_provider_pipedrive_leads.files.table import Column  # noqa: TC001 - msgspec reads the annotations
+from airflow_provider_pipedrive_leads.leads.reading.columns import (
+    columns_for,
+    key_columns,
+    layout_of,
+    named_columns,
+    picked,
+)
+from airflow_provider_pipedrive_leads.leads.reading.common_layout import COMMON_EXPAND, common_columns
+from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, Reading, Selection
+from airflow_provider_pipedrive_leads.leads.reading.contacts_of_leads import ContactsOfLeads, checked_expand
+from airflow_provider_pipedrive_leads.leads.reading.deleted import Gone, KnownIds, gone_columns
+from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN, LeadPages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+    from airflow_provider_pipedrive_leads.files.publishing import Place
+    from airflow_provider_pipedrive_leads.files.table import Batch
+    from airflow_provider_pipedrive_leads.leads.reading.columns import Layout, LeadColumn
+    from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
+
+log = logging.getLogger(__name__)
+
+LAYOUTS = ("pipedrive", "common")
+SECONDS_BETWEEN_REPORTS = 2.0
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What is known before a read.
+
+    :param changed_since: read only what changed since this second; None for a full read.
+    :param moves_unseen: see :class:`leads.reading.complete.Reading`.
+    :param expected: about how many active leads there are; None if nobody knows.
+    """
+
+    changed_since: str | None = None
+    moves_unseen: bool = False
+    expected: int | None = None
+
+
+class Exported(msgspec.Struct):
+    """What an export delivered.
+
+    :param rows: leads delivered.
+    :param updated_until: the latest ``update_time`` among them, by Pipedrive's clock; None without rows.
+    :param files: as a user would open them; empty for a table.
+    :param ids: of all leads that were read, as numbers.
+    :param active: leads of the list of active ones.
+    :param moves_unseen: whether the account does not move ``update_time`` when leads are archived.
+    :param columns: the columns of a table; empty where leads are as the API gave them.
+    :param gone: leads that are no longer there, if they were looked for; not among the rows.
+    """
+
+    rows: int = 0
+    updated_until: str | None = None
+    files: list[str] = []
+    ids: set[int | str] = set()
+    active: int = 0
+    moves_unseen: bool = False
+    columns: list[Column] = []
+    gone: list[Gone] = []
+
+
+class Rows:
+    """Makes rows of leads, column by column.
+
+    :ivar layout: the columns, and the shape in which leads are to be read for them.
+    """
+
+    def __init__(self, layout: Layout, contacts: ContactsOfLeads | None, labels_there: Callable[[], object]) -> None:
+        self.layout = layout
+        self._contacts = contacts
+        self._labels_there = labels_there
+
+    def batch(self, leads: Sequence[Any]) -> Batch:
+        """Look up who belongs to some leads, as far as asked for, and read their columns."""
+        self._labels_there()
+        if self._contacts is not None:
+            self._contacts.look_up(leads)
+        return self.layout.batch(leads)
+
+    def batch_of_gone(self, gone: Sequence[Gone]) -> Batch:
+        """Rows of leads that are no longer there."""
+        texts = b"[" + b",".join(lead.text for lead in gone) + b"]"
+        return self.layout.batch(msgspec.json.decode(texts, type=list[self.layout.shape.row]))  # type: ignore[name-defined]
+
+
+@contextmanager
+def rows_for(
+    api: LeadsApi,
+    columns: str | Sequence[str] = "names",
+    *,
+    expand: Sequence[str] = (),
+    layout: str = "pipedrive",
+    more: Sequence[LeadColumn] = (),
+) -> Iterator[Rows]:
+    """Lay out rows, by a field catalogue that is asked for now (30 tokens); the labels come while pages are read.
+
+    :param columns: ``"names"``: readable columns; ``"keys"``: as the API gives it; or a list of column names.
+    :param expand: whose names, e-mails and phones to add: ``person``, ``organization``, ``owner``.
+    :param layout: ``"pipedrive"``, or ``"common"``: what unified CRM APIs give; ``columns`` then picks of that.
+    :param more: further columns behind.
+    :raises PipedriveConfigError: there is no such layout.
+    :raises PipedriveValidationError: there is no such column, or none such to add.
+    """
+    if layout not in LAYOUTS:
+        raise PipedriveConfigError(f"layout: {layout!r} is none of {', '.join(LAYOUTS)}.")
+    asked = checked_expand(expand)
+    if layout == "common":
+        asked = tuple(dict.fromkeys((*COMMON_EXPAND, *asked)))
+    catalogue = Catalogue(api.read_custom_fields(), {})
+    with ThreadPoolExecutor(1, thread_name_prefix="pipedrive-labels") as thread, ExitStack() as stack:
+        # The columns know this dict already; it is filled before the first row is made.
+        labels_there = thread.submit(lambda: catalogue.labels.update(api.read_labels())).result
+        contacts = stack.enter_context(ContactsOfLeads(api, asked)) if asked else None
+        if contacts is not None and layout == "common":
+            chosen = picked(columns, [*common_columns(contacts, catalogue), *more])
+        else:
+            taken = [column.name for column in [*key_columns(catalogue), *named_columns(catalogue)]]
+            joined = contacts.columns(taken) if contacts is not None else []
+            chosen = columns_for(columns, catalogue, [*joined, *more])
+        yield Rows(layout_of(chosen), contacts, labels_there)
+
+
+def export_leads(
+    api: LeadsApi,
+    selection: Selection,
+    place: Place,
+    *,
+    columns: str | Sequence[str] = "names",
+    expand: Sequence[str] = (),
+    layout: str = "pipedrive",
+    rows_per_file: int | str | None = None,
+    run_key: str = "",
+    window: Window | None = None,
+    known: KnownIds | None = None,
+) -> Exported:
+    """Write the selected leads to a file whose suffix names its format, or to a folder of such files.
+
+    :param columns: ``"names"``: readable columns; ``"keys"``: as the API gives it; or a list of column names.
+    :param expand: see :func:`rows_for`.
+    :param layout: see :func:`rows_for`.
+    :param rows_per_file: rows of a part; None for one file.
+    :param run_key: the same for all tries of a run.
+    :param known: the ids of the last full read; leads that are no longer there become rows too.
+    :raises PipedriveConfigError: the path, its suffix or a parameter cannot work; nothing was read.
+    """
+    selection = selection.checked()
+    check(place, rows_per_file)
+    if columns == "keys" and layout == "pipedrive" and not expand and format_of(place.path).name == "jsonl":
+        with writing_lines(place, rows_per_file=rows_per_file, run_key=run_key) as lines:
+            exported = deliver(api, selection, AS_GIVEN, lines.write, window)
+            exported.gone = known.gone(api, exported.ids) if known else []
+            lines.write([lead.text for lead in exported.gone])
+        exported.files = lines.files
+        return exported
+    with rows_for(api, columns, expand=expand, layout=layout, more=gone_columns() if known else ()) as rows:
+        shape = rows.layout.shape
+        with writing_table(place, rows.layout.table, rows_per_file=rows_per_file, run_key=run_key) as table:
+            exported = deliver(api, selection, shape, lambda leads: table.write(rows.batch(leads)), window)
+            exported.gone = known.gone(api, exported.ids) if known else []
+            if exported.gone:
+                table.write(rows.batch_of_gone(exported.gone))
+    exported.files = table.files
+    exported.columns = rows.layout.table
+    return exported
+
+
+def deliver(
+    api: LeadsApi,
+    selection: Selection,
+    shape: Shape,
+    write: Callable[[Sequence[Any]], None],
+    window: Window | None = None,
+) -> Exported:
+    """Read the selected leads and hand them on in batches, each lead once.
+
+    :param shape: what to make of each lead.
+    :raises PipedriveConfigError: the window begins after Pipedrive's present.
+    """
+    window = window or Window()
+    with LeadPages(api, selection.filters(), shape) as pages:
+        progress = _Progress(api, window.expected)
+        reading = Reading(
+            pages,
+            archived=selection.archived,
+            updated_since=str(selection.updated_since) if selection.updated_since else None,
+            changed_since=window.changed_since,
+            moves_unseen=window.moves_unseen,
+            expected=window.expected,
+        )
+        rows = 0
+        for leads in _one_behind(reading.batches()):
+            if not rows:
+                _check_clock(api, window)
+            if leads:
+                write(leads)
+            rows += len(leads)
+            progress.report(rows, reading.pages)
+    return Exported(rows, reading.updated_until, [], reading.ids, reading.active, reading.moves_unseen)
+
+
+def _one_behind(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """Hold each batch until the next is there, so that calls are under way while it is written."""
+    held: list[Any] | None = None
+    for batch in batches:
+        if held is not None:
+            yield held
+        held = batch
+    if held is not None:
+        yield held
+
+
+def _check_clock(api: LeadsApi, window: Window) -> None:
+    now = api.usage.first_reply_at
+    if window.changed_since and now and window.changed_since > now:
+        raise PipedriveConfigError(
+            f"watermark_asset: the watermark kept in its state leads to {window.changed_since}, which is after"
+            f" Pipedrive's present, {now}. Run once with full_refresh=True."
+        )
+
+
+class _Progress:
+    """Tells the log what a read will cost, where it is known, and every two seconds how far it is."""
+
+    def __init__(self, api: LeadsApi, expected: int | None) -> None:
+        self._expected = expected
+        self._started = self._last = time.monotonic()
+        if expected is not None:
+            tokens = GET_LEADS.cost * math.ceil(expected / LARGEST_PAGE)
+            left = api.usage.daily_tokens_left
+            log.info(
+                "About %d active leads: their pages cost about %d API tokens%s.",
+                expected,
+                tokens,
+                "" if left is None else f"; {left} are left of the company's day",
+            )
+
+    def report(self, rows: int, pages: int) -> None:
+        """Say how far it is, if it is time."""
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_REPORTS:
+            self._last = now
+            log.info(progress_line(rows, pages, now - self._started, self._expected))
+
+
+def progress_line(rows: int, pages: int, seconds: float, expected: int | None) -> str:
+    """Say how far a read is, how fast, and how long it will go on where the size is known."""
+    rate = rows / seconds
+    line = f"{rows} leads from {pages} pages so far, {rate:.0f} a second"
+    if expected and expected > rows and rate:
+        line += f"; about {(expected - rows) / rate:.0f} s to go"
+    return f"{line}."

@@ -1,0 +1,127 @@
+"""Where the next incremental read begins: decided from what earlier runs left, and written down for the runs to come.
+
+What is kept under one key belongs to one stream: one task's reading of one account with the same filters into the same
+destination. Two stores are needed: one that outlives runs (a watermark), and one that belongs to a DAG run and survives
+its tries (where this run began). A run that is cleared begins where it began before, so what it delivers again is never
+less; and the watermark never moves back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.values import moment_value
+
+if TYPE_CHECKING:
+    from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+
+LOOKBACK = 60
+"""Seconds by which each window overlaps the one before: for clocks that differ, and changes that show late."""
+FROM_THE_START = "start"
+MOST_KEPT = 5
+"""Reads whose ids are kept: a run that is cleared compares with the one that was before it."""
+
+
+class Store(Protocol):
+    """Keeps JSON values by key."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give what is kept under a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+
+
+class Past(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What earlier runs left.
+
+    :param watermark: Pipedrive's clock when the last run began to read, whole seconds; None before the first.
+    :param moves_unseen: whether the account was seen not to move ``update_time`` when leads are archived.
+    :param size: active leads at the last full read.
+    :param ids: where the ids of the last full reads are kept, the latest last.
+    """
+
+    watermark: str | None = None
+    moves_unseen: bool = False
+    size: int | None = None
+    ids: list[str] = []
+
+
+def stream_key(connection: str, company: str, selection: Selection, destination: str) -> str:
+    """Name a stream: the same for all runs of it, another one for other filters or another destination."""
+    parts = [connection, company, selection.archived, destination, *map(str, selection.filters().values())]
+    return "pipedrive_leads_" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def past_of(store: Store, key: str, *, fresh: bool = False) -> Past:
+    """Read what earlier runs of a stream left.
+
+    :param fresh: take what cannot be read for nothing.
+    :raises PipedriveConfigError: it cannot be read.
+    """
+    kept = store.get(key, default=None)
+    try:
+        past = Past() if kept is None else msgspec.convert(kept, Past)
+        if past.watermark is not None:
+            moment_value("watermark", past.watermark)
+    except (msgspec.ValidationError, PipedriveValidationError) as problem:
+        if fresh:
+            return Past()
+        raise PipedriveConfigError(
+            f"watermark_asset: what is kept in its state under {key} cannot be read ({problem}). Delete it there, or"
+            " run once with full_refresh=True."
+        ) from None
+    return past
+
+
+def window_start(
+    runs: Store,
+    key: str,
+    past: Past,
+    *,
+    lookback: int = LOOKBACK,
+    full_refresh: bool = False,
+    first_try: bool = True,
+) -> str | None:
+    """Decide since when this run reads, and note it for further tries of the run.
+
+    :param runs: the store of this DAG run.
+    :param lookback: seconds before the watermark.
+    :param first_try: False where this run began before; without a note of where, it reads everything.
+    :return: the second from which on changes are read; None for a full read.
+    """
+    noted = None if full_refresh else runs.get(key, default=None)
+    if noted is None:
+        known = None if full_refresh or not first_try else past.watermark
+        began = None if known is None else _before(known, lookback)
+        runs.set(key, began or FROM_THE_START)
+        return began
+    return None if noted == FROM_THE_START else str(noted)
+
+
+def past_at_first_try(runs: Store, key: str, past: Past) -> Past:
+    """What earlier runs had left when this run began, noted for its further tries."""
+    noted = runs.get(f"{key}_before", default=None)
+    if noted is None:
+        runs.set(f"{key}_before", msgspec.to_builtins(past))
+        return past
+    return msgspec.convert(noted, Past)
+
+
+def after(past: Past, *, watermark: str | None, moves_unseen: bool, size: int | None, ids: str | None = None) -> Past:
+    """What a run leaves: a watermark that never moves back, and what it learned; None means that it learned nothing."""
+    return Past(
+        watermark=max(past.watermark or "", watermark or "") or None,
+        moves_unseen=past.moves_unseen or moves_unseen,
+        size=past.size if size is None else size,
+        ids=list(dict.fromkeys([*past.ids, *([ids] if ids else [])]))[-MOST_KEPT:],
+    )
+
+
+def _before(second: str, lookback: int) -> str:
+    return moment_value("watermark", datetime.fromisoformat(second) - timedelta(seconds=lookback))

@@ -1,0 +1,164 @@
+"""Pages of leads from the API, several at once."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence  # msgspec reads the annotations
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import chain
+from typing import TYPE_CHECKING, Any, overload
+
+import msgspec
+
+from airflow_provider_pipedrive_leads.api import endpoints
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
+from airflow_provider_pipedrive_leads.api.operations import lead_filters
+from airflow_provider_pipedrive_leads.api.replies import read_page
+from airflow_provider_pipedrive_leads.leads.reading.complete import MOST_AHEAD, is_in_order
+from airflow_provider_pipedrive_leads.leads.reading.walk import Page
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+    from airflow_provider_pipedrive_leads.leads.reading.complete import Filters
+    from airflow_provider_pipedrive_leads.leads.reading.walk import Head, Order, Question
+
+SECONDS_TO_STOP = 4.0
+
+
+class LeadHead(msgspec.Struct, gc=False):
+    """What every read looks at in a lead."""
+
+    id: str
+    update_time: str
+    archive_time: str | None = None
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What a read makes of each lead.
+
+    :param row: the type that a lead is decoded into.
+    :param heads: gives the heads of such rows, one for each.
+    :param keys: gives their ids as :func:`leads.reading.complete.id_number` does, where that is cheaper than by heads.
+    """
+
+    row: type
+    heads: Callable[[Sequence[Any]], Sequence[Head]]
+    keys: Callable[[Sequence[Any]], Sequence[int | str] | None] = lambda rows: None  # noqa: ARG005
+
+
+_decode_head = msgspec.json.Decoder(LeadHead).decode
+_decode_heads = msgspec.json.Decoder(list[LeadHead]).decode
+
+
+class _HeadsOfTexts(Sequence[LeadHead]):
+    """Heads that are decoded when they are looked at: of most leads nobody does."""
+
+    def __init__(self, leads: Sequence[msgspec.Raw]) -> None:
+        self._leads = leads
+
+    def __len__(self) -> int:
+        return len(self._leads)
+
+    @overload
+    def __getitem__(self, place: int) -> LeadHead: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[LeadHead]: ...
+
+    def __getitem__(self, place: int | slice) -> LeadHead | Sequence[LeadHead]:
+        return _HeadsOfTexts(self._leads[place]) if isinstance(place, slice) else _decode_head(self._leads[place])
+
+    def __iter__(self) -> Iterator[LeadHead]:
+        return iter(_decode_heads(b"[" + b",".join(self._leads) + b"]"))
+
+
+BEGINNING = b'{"id":"________-____-____-____-____________"'
+"""How each lead begins in live replies; digits stand for ``_``."""
+FIXED = [(place, BEGINNING[place : place + 1]) for place in range(len(BEGINNING)) if BEGINNING[place] != ord("_")]
+
+
+_beginning = struct.Struct(f"{len(BEGINNING)}s").unpack_from
+
+
+def _keys_of_texts(leads: Sequence[msgspec.Raw]) -> list[int] | None:
+    """Read the ids of many leads at once; None if one of the texts begins otherwise than live replies do."""
+    count, length = len(leads), len(BEGINNING)
+    try:
+        beginnings = b"".join(chain.from_iterable(map(_beginning, leads)))
+    except struct.error:  # one is shorter
+        return None
+    if any(beginnings[at::length] != char * count for at, char in FIXED):
+        return None
+    digits = beginnings.replace(BEGINNING[:7], b"").translate(None, b'-"')
+    try:
+        halves = iter(struct.unpack(f">{2 * count}Q", bytes.fromhex(digits.decode())))
+    except (ValueError, struct.error):
+        return None
+    return [high << 64 | low for high, low in zip(halves, halves, strict=True)]
+
+
+AS_GIVEN = Shape(msgspec.Raw, _HeadsOfTexts, _keys_of_texts)
+"""Each lead as the JSON text that the API gave: nothing in it is decoded but its head."""
+
+
+class LeadPages:
+    """Asks for pages in threads. Leaving the ``with`` block by an error breaks off what is under way.
+
+    :param filters: which leads.
+    :param shape: what to make of each.
+    """
+
+    def __init__(self, api: LeadsApi, filters: Filters, shape: Shape = AS_GIVEN) -> None:
+        self._api = api
+        self._filters = lead_filters(**filters)
+        self._shape = shape
+        self._threads = ThreadPoolExecutor(MOST_AHEAD, thread_name_prefix="pipedrive-pages")
+        self._asked: set[Future[Page]] = set()
+
+    def __enter__(self) -> LeadPages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if kind is not None:
+            self._api.interrupt()
+        wait(self._asked, SECONDS_TO_STOP)
+
+    def ahead(self) -> int:
+        """How many pages are worth having asked for at once."""
+        return self._api.calls_ahead()
+
+    def ask(self, order: Order, question: Question, limit: int, *, archived: bool) -> Future[Page]:
+        """Ask for a page and return at once.
+
+        :return: a future; its result may raise the typed errors of ``api.errors``.
+        """
+        endpoint = endpoints.GET_ARCHIVED_LEADS if archived else endpoints.GET_LEADS
+        query = {
+            **self._filters,
+            "updated_since": question.since,
+            "sort": order.sort,
+            "limit": limit,
+            "start": question.start,
+        }
+        asked = self._threads.submit(self._page, endpoint.call(query=query, rows=self._shape.row), order)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        return asked
+
+    def _page(self, call: Call, order: Order) -> Page:
+        page = read_page(self._api.send(call))
+        heads = self._shape.heads(page.items)
+        if not is_in_order(heads, order):
+            raise PipedriveServerError(
+                f"{call.method} {call.path}: Pipedrive did not sort the leads by {order.sort.split(',')[0]}, as it was"
+                " asked to; a complete read cannot be promised.",
+                method=call.method,
+                path=call.path,
+            )
+        return Page(heads, page.items, page.next_query is not None, self._shape.keys(page.items))

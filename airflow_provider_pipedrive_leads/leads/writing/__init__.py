@@ -1,0 +1,1 @@
+"""Leads into Pipedrive: once, whatever cuts a call short."""

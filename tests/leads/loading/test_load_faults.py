@@ -1,0 +1,386 @@
+"""Loads while things go wrong: nothing is written twice, nothing is lost, and a stop is a stop."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import threading
+import time
+import tracemalloc
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveDailyBudgetError,
+    PipedriveError,
+    PipedriveServerError,
+    PipedriveValidationError,
+)
+from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.files.rows import rows_of
+from airflow_provider_pipedrive_leads.leads.loading.load import NOTE, Tries, seconds_to_wait
+from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
+from airflow_provider_pipedrive_leads.leads.loading.planning import Plan
+from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
+from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
+from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
+from tests.leads.loading.loads import failing_load, into, keyed, load, told, writes
+
+PATIENT = Patience(0.6, 30.0)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def calm(sandbox, no_waiting):
+    sandbox.control.set_burst(100_000, 100_000)
+    sandbox.control.reset_counters()
+    yield
+    sandbox.control.clear_faults()
+    sandbox.control.set_budget(1_000_000)
+
+
+def new_prefix():
+    return f"t{uuid.uuid4().hex[:8]}-"
+
+
+def plain_rows(person_id, count):
+    return [{"origin_id": str(number), "title": f"Lead {number}", "person_id": person_id} for number in range(count)]
+
+
+def posts(sandbox):
+    return [method for method, _ in writes(sandbox)].count("POST")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sent"),
+    [
+        ("close_after", {}, 5),
+        ("cut_body", {}, 5),
+        ("close_before", {}, 6),
+        ("close_and_finish", {"after": 0.3}, 5),
+        ("status", {"status": 500}, 6),
+        ("status", {"status": 503}, 6),
+        ("status", {"status": 429}, 6),
+        ("html", {"status": 502}, 6),
+        ("broken_json", {}, 5),
+    ],
+)
+def test_a_creation_in_doubt_is_settled(sandbox, client, person_id, kind, options, sent):
+    prefix = new_prefix()
+    sandbox.control.fault("POST", "/v1/leads", kind, **options)
+    facts = load(client, plain_rows(person_id, 5), key_prefix=prefix, patience=PATIENT)
+    assert facts["created"] == 5
+    assert len(keyed(sandbox, prefix)) == 5
+    assert posts(sandbox) == sent
+
+
+def test_what_stays_in_doubt_fails_with_words_and_the_rest_goes_in(sandbox, client, person_id):
+    prefix = new_prefix()
+    sandbox.control.fault("POST", "/v1/leads", "close_before")
+    rows = plain_rows(person_id, 1)
+    sandbox.control.fault("POST", "/v1/leads", "close_before")
+    error, results = failing_load(client, rows, key_prefix=prefix)
+    assert isinstance(error, PipedriveServerError)  # another try may go better
+    assert posts(sandbox) == 2
+    assert "not known" in results.kept[0].error
+    assert load(client, rows, key_prefix=prefix)["created"] == 1
+
+
+@pytest.mark.parametrize("kind", ["close_after", "close_before", "status"])
+def test_a_change_is_repeated_until_it_is_done(sandbox, client, person_id, kind):
+    prefix = new_prefix()
+    rows = plain_rows(person_id, 3)
+    load(client, rows, key_prefix=prefix)
+    sandbox.control.fault("PATCH", "/v1/leads/*", kind, times=2)
+    facts = load(client, [row | {"was_seen": True} for row in rows], key_prefix=prefix)
+    assert facts["updated"] == 3
+    assert all(lead["was_seen"] for lead in keyed(sandbox, prefix).values())
+
+
+def test_a_lead_that_goes_away_meanwhile_fails_alone(sandbox, client, person_id):
+    prefix = new_prefix()
+    rows = plain_rows(person_id, 3)
+    load(client, rows, key_prefix=prefix)
+    sandbox.control.fault("PATCH", "/v1/leads/*", "status", status=404)
+    facts = load(client, [row | {"was_seen": True} for row in rows], key_prefix=prefix, max_failed=1)
+    assert (facts["updated"], facts["failed"]) == (2, 1)
+
+
+KINDS = (
+    ("status", {"status": 429}),
+    ("status", {"status": 500}),
+    ("close_before", {}),
+    ("close_after", {}),
+    ("close_and_finish", {"after": 0.2}),
+    ("cut_body", {}),
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_faults_at_random_make_nothing_twice(sandbox, client, person_id, seed):
+    chance = random.Random(seed)
+    prefix = new_prefix()
+    rows = plain_rows(person_id, 12)
+    load(client, rows[:4], key_prefix=prefix)
+    rows = [row | {"was_seen": True} for row in rows]
+    for _ in range(8):
+        kind, options = chance.choice(KINDS)
+        method, path = chance.choice([("POST", "/v1/leads"), ("PATCH", "/v1/leads/*")])
+        sandbox.control.fault(method, path, kind, times=chance.randint(1, 2), **options)
+    with contextlib.suppress(PipedriveError):
+        load(client, rows, key_prefix=prefix, patience=PATIENT)
+    sandbox.control.clear_faults()
+    time.sleep(0.3)
+    facts = load(client, rows, key_prefix=prefix)
+    assert facts["failed"] == facts["conflicts"] == 0
+    leads = keyed(sandbox, prefix)
+    assert len(leads) == 12
+    assert all(lead["was_seen"] for lead in leads.values())
+    assert load(client, rows, key_prefix=prefix)["unchanged"] == 12
+
+
+WHOLE = st.fixed_dictionaries(
+    {
+        "title": st.sampled_from(["A", "B"]),
+        "was_seen": st.booleans(),
+        "labels": st.sampled_from([["Hot"], ["Cold", "Hot"], ["Hot", "Cold"]]),
+        "Lead score": st.sampled_from([None, 1, 2.5]),
+        "Company size": st.sampled_from([None, "1-10", "51-200"]),
+        "value": st.sampled_from([None, {"amount": 1, "currency": "EUR"}, {"amount": 2.5, "currency": "USD"}]),
+    }
+)
+KEYS = st.sampled_from("abcd")
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    present=st.dictionaries(KEYS, st.tuples(WHOLE, st.booleans()), max_size=4),
+    wanted=st.dictionaries(KEYS, WHOLE, min_size=1, max_size=4),
+    restore=st.booleans(),
+    archive=st.booleans(),
+)
+def test_a_load_reaches_what_is_wanted_and_the_next_plan_is_empty(sandbox, client, present, wanted, restore, archive):
+    prefix = new_prefix()
+    person = client.add_person("Robin Example")["id"]
+    for key, (fields, archived) in present.items():
+        labels = fields["labels"]
+        values = {name: value for name, value in fields.items() if name != "labels"}
+        lead = client.add_lead(person_id=person, origin_id=prefix + key, label_ids=labels, **values)
+        if archived:
+            client.update_lead(lead["id"], is_archived=True)
+    before = keyed(sandbox, prefix)
+    rows = [{"origin_id": key, "person_id": person, **fields} for key, fields in wanted.items()]
+    options = {"key_prefix": prefix, "restore": restore, "max_failed": 4, "max_missing": 1}
+    options["on_missing"] = "archive" if archive else "ignore"
+    facts = load(client, rows, **options)
+    after = keyed(sandbox, prefix)
+    assert set(after) == {prefix + key for key in {*present, *wanted}}
+    conflicts = 0
+    for key, fields in wanted.items():
+        was, lead = before.get(prefix + key), after[prefix + key]
+        if was is not None and was["is_archived"] and shown(was) != expected(fields) and not restore:
+            conflicts += 1
+            assert lead == was
+        else:
+            assert shown(lead) == expected(fields)
+            assert not lead["is_archived"] or lead == was
+    for key in set(present) - set(wanted):
+        lead = after[prefix + key]
+        assert shown(lead) == shown(before[prefix + key])
+        assert lead["is_archived"] == (archive or before[prefix + key]["is_archived"])
+    assert facts["conflicts"] == conflicts
+    sandbox.control.reset_counters()
+    again = load(client, rows, **options)
+    assert (again["created"], again["updated"], again["conflicts"]) == (0, 0, conflicts)
+    assert again.get("archived", 0) == 0
+    assert writes(sandbox) == []
+
+
+def shown(lead):
+    fields = lead["fields"]
+    return {
+        "title": lead["title"],
+        "was_seen": lead["was_seen"],
+        "labels": set(lead["labels"]),
+        "value": lead["value"],
+        **{name: fields.get(name) for name in ("Lead score", "Company size")},
+    }
+
+
+def expected(fields):
+    return fields | {"labels": set(fields["labels"])}
+
+
+def test_a_day_that_ends_meanwhile_ends_the_load_and_the_next_one_goes_on(sandbox, client, person_id, tmp_path):
+    prefix = new_prefix()
+    rows = plain_rows(person_id, 30)
+    sandbox.control.set_budget(290)
+    with pytest.raises(PipedriveDailyBudgetError):
+        load(client, rows, key_prefix=prefix, reserve=None, results=into(tmp_path))
+    sandbox.control.set_budget(1_000_000)
+    outcomes = told(tmp_path)
+    assert sorted(outcome["row"] for outcome in outcomes) == list(range(1, 31))
+    created = [outcome for outcome in outcomes if outcome["outcome"] == "created"]
+    assert len(created) == len(keyed(sandbox, prefix)) < 30
+    facts = load(client, rows, key_prefix=prefix)
+    assert (facts["created"], facts["unchanged"]) == (30 - len(created), len(created))
+
+
+@pytest.mark.parametrize(
+    ("note_age", "try_age", "wait"),
+    [(1, 0, 10), (1, 4, 6), (1, 11, 0), (369, 0, 10), (371, 0, 0)],
+)
+def test_how_long_a_try_waits_for_the_one_before(note_age, try_age, wait):
+    patience = Patience(10.0, 30.0, now=lambda: NOW)
+    noted, began = (NOW - timedelta(seconds=age) for age in (note_age, try_age))
+    assert seconds_to_wait(noted, began, patience) == wait
+
+
+class Memory(dict):
+    def set(self, key, value):
+        self[key] = value
+
+
+def test_a_try_notes_that_it_writes_and_the_next_one_waits(sandbox, client, person_id):
+    prefix, memory, slept = new_prefix(), Memory(), []
+    rows = plain_rows(person_id, 2)
+    patience = Patience(7.0, 30.0, sleep=slept.append)
+    load(client, rows[:1], key_prefix=prefix, memory=memory, patience=patience)
+    assert memory == {NOTE: ""}
+    load(client, rows[:1], key_prefix=prefix, memory=memory, patience=patience)
+    assert slept == []
+    sandbox.control.fault("POST", "/v1/leads", "status", status=401)
+    with pytest.raises(PipedriveError):
+        load(client, rows, key_prefix=prefix, memory=memory, patience=patience)
+    assert memory[NOTE]
+    load(client, rows, key_prefix=prefix, memory=memory, patience=patience)
+    assert sum(slept) == pytest.approx(7.0, abs=1.0)
+
+
+def test_the_note_is_renewed_while_a_try_writes():
+    now, memory = [NOW], Memory()
+    tries = Tries(memory, Patience(10.0, 30.0, now=lambda: now[0]))
+    for seconds, noted in ((0, NOW), (200, NOW), (250, NOW + timedelta(seconds=250))):
+        now[0] = NOW + timedelta(seconds=seconds)
+        tries.writing()
+        assert memory[NOTE] == noted.isoformat()
+    tries.done()
+    assert memory[NOTE] == ""
+
+
+def test_parts_hold_a_thousand_rows_or_what_came_in_five_seconds(tmp_path):
+    now = [0.0]
+    with Results(into(tmp_path)._folder, "r", clock=lambda: now[0]) as results:
+        for number in range(1_500):
+            results.add(Outcome(number, "k", "unchanged"))
+        results.tick()
+        assert len(told(tmp_path)) == 1_000
+        now[0] = 5.0
+        results.tick()
+        results.tick()
+        assert len(told(tmp_path)) == 1_500
+        results.add(Outcome(1_500, "k", "failed"))
+    assert [len(part.read_text().splitlines()) for part in sorted(tmp_path.iterdir())] == [1_000, 500, 1]
+    assert len(results.files) == 3
+
+
+class StoppedError(BaseException):
+    """What Airflow's ``AirflowTaskTimeout`` is."""
+
+
+def test_a_stop_ends_all_threads_within_five_seconds(sandbox):
+    settings_ = read_connection(password=sandbox.token, extra={"base_url": sandbox.url, "timeout": 60})
+    client = PipedriveClient(settings_)
+    prefix, person_id = new_prefix(), client.add_person("Robin Example")["id"]
+    rows = plain_rows(person_id, 60)
+    sandbox.control.set_delay("reply", 0.4)
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 3.5)
+    try:
+        with pytest.raises(StoppedError):
+            load(client, rows, key_prefix=prefix)
+        stopped = time.monotonic()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        sandbox.control.set_delay("reply", 0)
+    while any(thread.name.startswith("pipedrive-") for thread in threading.enumerate()):
+        assert time.monotonic() - stopped < 1.5
+        time.sleep(0.02)
+    assert 0 < len(keyed(sandbox, prefix)) < 60
+
+
+def stop(*_):
+    raise StoppedError
+
+
+def test_a_stop_at_the_first_failure_names_all_rows(sandbox, client, person_id, tmp_path):
+    prefix = new_prefix()
+    rows = plain_rows(person_id, 120)
+    rows[20]["person_id"] = 99_999_999
+    with pytest.raises(PipedriveValidationError):
+        load(client, rows, key_prefix=prefix, on_row_error="stop", results=into(tmp_path))
+    outcomes = told(tmp_path)
+    assert sorted(outcome["row"] for outcome in outcomes) == list(range(1, 121))
+    assert {outcome["outcome"] for outcome in outcomes} == {"created", "failed", "not sent"}
+    assert len(keyed(sandbox, prefix)) == sum(outcome["outcome"] == "created" for outcome in outcomes)
+
+
+@pytest.mark.long
+def test_ten_thousand_rows_twice(sandbox, client, person_id, tmp_path):
+    prefix = new_prefix()
+    rows = plain_rows(person_id, 10_000)
+    first = load(client, rows, key_prefix=prefix, results=into(tmp_path / "first"))
+    assert first["created"] == 10_000
+    sandbox.control.reset_counters()
+    second = load(client, rows, key_prefix=prefix, results=into(tmp_path / "second"))
+    assert second["unchanged"] == 10_000
+    assert writes(sandbox) == []
+    assert len(second["results"]) == 10
+    assert {outcome["row"] for outcome in told(tmp_path / "second")} == set(range(1, 10_001))
+
+
+def test_a_server_that_fails_for_all_rows_is_not_asked_for_each(sandbox, client, person_id):
+    prefix = new_prefix()
+    sandbox.control.fault("POST", "/v1/leads", "status", status=500, times=200)
+    error, results = failing_load(client, plain_rows(person_id, 150), key_prefix=prefix)
+    assert isinstance(error, PipedriveServerError)
+    assert posts(sandbox) < 100
+    assert results.counts.total() == 150
+
+
+def test_leads_of_one_title_are_told_apart_by_key(sandbox, client, person_id):
+    prefix = new_prefix()
+    sandbox.control.fault("POST", "/v1/leads", "delay", seconds=0)
+    sandbox.control.fault("POST", "/v1/leads", "close_before")
+    rows = [row | {"title": "Website lead"} for row in plain_rows(person_id, 3)]
+    assert load(client, rows, key_prefix=prefix)["created"] == 3
+    assert len(keyed(sandbox, prefix)) == 3
+
+
+@pytest.mark.long
+def test_memory_holds_keys_and_not_rows(client):
+    count, catalogue = 20_000, client.read_catalogue()
+    todo = read_load(key="origin_id", key_prefix="crm-")
+    rows = ({"origin_id": str(n), "title": f"{n}", "requirements": f"{n}" + 500 * "x"} for n in range(count))
+    with Plan(todo, RowReader(todo, catalogue), catalogue) as plan:
+        tracemalloc.start()
+        try:
+            plan.want(rows_of(rows))
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert plan.rows == count
+    assert kept / count < 300  # a row is more than 500 bytes; a key, its place and their dict are about 200

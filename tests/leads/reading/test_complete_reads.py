@@ -1,0 +1,261 @@
+"""Reads are complete whatever others do meanwhile: every order of events that Hypothesis thinks of, on small pages."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.leads.reading.complete import Reading, Selection
+from airflow_provider_pipedrive_leads.leads.reading.pages import LeadPages
+from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+from tests.leads.simulated_account import (
+    Beginning,
+    Lead,
+    SimulatedSource,
+    World,
+    at_random,
+    beginnings,
+    changes,
+    schedules,
+)
+
+OVERLAP_SECONDS = 60
+SCHEDULES_AT_RANDOM = [1_000, pytest.param(3_000, marks=pytest.mark.long)]
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+limits = st.integers(2, 4)
+aheads = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+
+
+def rows_of(reading: Reading) -> list[Lead]:
+    return [row for batch in reading.batches() for row in batch]
+
+
+def counts(archived: str, world: World) -> set[str]:
+    """The leads that a read has to give: those that could have been read at any moment of it."""
+    if archived == "include":
+        return set(world.stayed)
+    return {
+        lead_id
+        for lead_id, lead in world.stayed.items()
+        if lead.is_archived == (archived == "only") and lead_id not in world.moves
+    }
+
+
+def check_complete(world: World, archived: str, rows: list[Lead]) -> None:
+    given_ids = [row.id for row in rows]
+    assert len(given_ids) == len(set(given_ids)), "a lead was given twice"
+    assert counts(archived, world) <= set(given_ids), "a lead is missing"
+    old = [row for row in rows if row.id in world.stayed and row.version < world.stayed[row.id].version]
+    assert not old, "a row is older than the read"
+
+
+@pytest.mark.parametrize("contrary", [False, True], ids=["likely", "contrary"])
+@pytest.mark.parametrize("archived", ["include", "exclude", "only"])
+@thorough
+@given(beginning=beginnings, schedule=schedules, limit=limits, ahead=aheads, expected=st.sampled_from([30, None, 5]))
+def test_every_lead_that_was_there_throughout_is_given_once(
+    archived, contrary, beginning, schedule, limit, ahead, expected
+):
+    world = World(beginning, schedule, contrary=contrary, moves_allowed=2)
+    world.begin_read()
+    reading = Reading(SimulatedSource(world, ahead), archived=archived, limit=limit, expected=expected)
+    check_complete(world, archived, rows_of(reading))
+
+
+@pytest.mark.parametrize("contrary", [False, True], ids=["likely", "contrary"])
+@thorough
+@given(beginning=beginnings, schedule=schedules, limit=limits, ahead=aheads, chosen=st.integers(0, 8))
+def test_a_read_since_a_second_holds_all_of_that_second(contrary, beginning, schedule, limit, ahead, chosen):
+    world = World(beginning, schedule, contrary=contrary, moves_allowed=0)
+    world.begin_read()
+    times = sorted(lead.update_time for lead in world.stayed.values())
+    since = f"{times[chosen % len(times)][:19]}Z"
+    rows = rows_of(Reading(SimulatedSource(world, ahead), updated_since=since, limit=limit))
+    wanted = {lead_id for lead_id, lead in world.stayed.items() if lead.update_time[:19] >= since[:19]}
+    assert wanted <= {row.id for row in rows}
+    assert all(row.update_time[:19] >= since[:19] for row in rows)
+    assert len(rows) == len({row.id for row in rows})
+
+
+@pytest.mark.parametrize("contrary", [False, True], ids=["likely", "contrary"])
+@pytest.mark.parametrize(("archived", "share"), [("include", 0.5), ("exclude", 0.1), ("only", 0.9)])
+@pytest.mark.parametrize("times", SCHEDULES_AT_RANDOM)
+def test_every_lead_is_given_once_in_thousands_of_schedules_at_random(archived, share, contrary, times):
+    first_seed = Random().randrange(2**40)
+    for seed in range(first_seed, first_seed + times):
+        chance = Random(seed)
+        world = World(*at_random(chance, share), contrary=contrary, moves_allowed=2)
+        world.begin_read()
+        source = SimulatedSource(world, [chance.randint(1, 4)])
+        options = {"limit": chance.randint(2, 4), "expected": chance.choice([30, None, 5])}
+        rows = rows_of(Reading(source, archived=archived, **options))
+        try:
+            check_complete(world, archived, rows)
+        except AssertionError as problem:
+            pytest.fail(f"Random({seed}), {options}: {problem}")
+
+
+def before(moment: str, seconds: int) -> str:
+    at = datetime.fromisoformat(moment[:19]).replace(tzinfo=UTC) - timedelta(seconds=seconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize("contrary", [False, True], ids=["likely", "contrary"])
+@thorough
+@given(
+    beginning=beginnings,
+    reads=st.lists(st.tuples(schedules, changes), min_size=1, max_size=4),
+    limit=limits,
+    ahead=aheads,
+)
+def test_incremental_reads_add_up_to_the_account(contrary, beginning, reads, limit, ahead):
+    world = World(beginning, (), contrary=contrary, moves_allowed=1_000)
+    destination: dict[str, Lead] = {}
+    watermark, moves_unseen = None, False
+    for meanwhile, between in [*reads, ((), ())]:
+        world.steps.clear()
+        world.steps.extend(meanwhile)
+        source = SimulatedSource(world, ahead)
+        since = watermark and before(watermark, OVERLAP_SECONDS)
+        reading = Reading(source, changed_since=since, moves_unseen=moves_unseen, limit=limit)
+        destination |= {row.id: row for row in rows_of(reading)}
+        watermark, moves_unseen = source.first_answer_at, reading.moves_unseen
+        for step in between:
+            world.play(step)
+    held = {lead_id: destination.get(lead_id) for lead_id in world.account.leads}
+    assert held == world.account.leads
+
+
+def quiet_world(active: int, archived: int) -> World:
+    beginning = [Beginning(1_000, archived=place < archived) for place in range(active + archived)]
+    world = World(beginning, (), contrary=False, moves_allowed=0)
+    world.account.pass_time(60_000)
+    return world
+
+
+def pages_asked(world: World, ahead: int, limit: int, **options: Any) -> int:
+    source = SimulatedSource(world, [ahead])
+    rows = rows_of(Reading(source, limit=limit, **options))
+    assert len(rows) == len({row.id for row in rows})
+    return source.asked
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 4])
+@pytest.mark.parametrize("archived", [0, 1, 30])
+@pytest.mark.parametrize("active", [1, 50, 980, 981, 1_000])
+def test_a_quiet_account_whose_size_is_known_is_read_without_a_page_in_vain(active, archived, ahead):
+    asked = pages_asked(quiet_world(active, archived), ahead, limit=50, expected=active)
+    assert asked == max(1, math.ceil((active - 1) / 49)) + 3
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 4])
+def test_where_the_size_is_not_known_few_pages_are_asked_for_in_vain(ahead):
+    asked = pages_asked(quiet_world(1_000, 30), ahead, limit=50)
+    assert asked <= math.ceil(999 / 49) + 3 + ahead
+
+
+class Hammer:
+    """Changes leads of a sandbox as fast as it answers, and remembers which were there throughout.
+
+    Each lead is archived or restored at most twice.
+    """
+
+    def __init__(self, api: PipedriveClient, seed: int, spared: str) -> None:
+        self._api = api
+        self._chance = Random(seed)
+        leads = [*api.get_leads(), *api.get_archived_leads()]
+        self._archived = {lead["id"]: lead["is_archived"] for lead in leads if lead["id"] != spared}
+        self._person = api.add_person("Robin Example")["id"]
+        self._moves: dict[str, int] = {}
+        self._stayed = {lead["id"]: lead for lead in leads}
+        self.done = 0
+
+    def stayed_in(self, archived: str) -> dict[str, str]:
+        """The leads that a read has to give, with their ``update_time`` at the start."""
+        return {
+            lead_id: lead["update_time"]
+            for lead_id, lead in self._stayed.items()
+            if archived == "include" or (lead["is_archived"] == (archived == "only") and lead_id not in self._moves)
+        }
+
+    def strike(self) -> None:
+        """Do one thing."""
+        lead_id = self._chance.choice(list(self._archived))
+        match self._chance.choice(("edit", "edit", "edit", "move", "move", "delete", "create")):
+            case "edit" if not self._archived[lead_id]:
+                self._api.update_lead(lead_id, title=f"Edit {self.done}")
+            case "move" if self._moves.get(lead_id, 0) < 2:
+                self._moves[lead_id] = self._moves.get(lead_id, 0) + 1
+                self._archived[lead_id] = not self._archived[lead_id]
+                self._api.update_lead(lead_id, is_archived=self._archived[lead_id])
+            case "delete":
+                del self._archived[lead_id]
+                self._stayed.pop(lead_id, None)
+                self._api.delete_lead(lead_id)
+            case "create":
+                self._archived[self._api.add_lead("New", person_id=self._person)["id"]] = False
+        self.done += 1
+
+
+def client_of(sandbox: Sandbox) -> PipedriveClient:
+    return PipedriveClient(read_connection(password=sandbox.token, extra={"base_url": sandbox.url}))
+
+
+@pytest.fixture(scope="module", params=["likely", "contrary"])
+def busy_sandbox(request) -> Iterator[Sandbox]:
+    with Sandbox(leads=400, seed=11, profile=request.param) as running:
+        running.control.set_burst(calls=1_000_000)
+        yield running
+
+
+def read_while_hammered(pages: LeadPages, archived: str, hammer: Hammer) -> list[dict[str, Any]]:
+    over = threading.Event()
+
+    def hammer_on() -> None:
+        while not over.is_set():
+            hammer.strike()
+
+    with ThreadPoolExecutor(1) as threads:
+        hammering = threads.submit(hammer_on)
+        try:
+            batches = list(Reading(pages, archived=archived, limit=10).batches())
+        finally:
+            over.set()
+        hammering.result()
+    return [msgspec.json.decode(text) for batch in batches for text in batch]
+
+
+@pytest.mark.parametrize(
+    "archived", ["include", *(pytest.param(name, marks=pytest.mark.long) for name in ("exclude", "only"))]
+)
+def test_reads_over_http_are_complete_while_others_write(busy_sandbox, no_waiting, archived):
+    writer, reader = client_of(busy_sandbox), client_of(busy_sandbox)
+    evidence = writer.add_lead("Archived late", person_id=writer.add_person("Robin Example")["id"])["id"]
+    busy_sandbox.control.advance(3)  # so that an account that leaves update_time alone on archiving shows it
+    writer.update_lead(evidence, is_archived=True)
+    done = 0
+    for seed in range(6):
+        hammer = Hammer(writer, seed, spared=evidence)
+        with LeadPages(reader, Selection().filters()) as pages:
+            leads = read_while_hammered(pages, archived, hammer)
+        read = {lead["id"]: lead for lead in leads}
+        assert len(leads) == len(read)
+        wanted = hammer.stayed_in(archived)
+        assert set(wanted) <= set(read)
+        assert not [lead_id for lead_id, time in wanted.items() if read[lead_id]["update_time"] < time]
+        done += hammer.done
+    assert done > 30
+    writer.close()
+    reader.close()

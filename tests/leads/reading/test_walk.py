@@ -1,0 +1,172 @@
+"""The rules of a walk, one schedule each."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from airflow_provider_pipedrive_leads.leads.reading.complete import Reading
+from airflow_provider_pipedrive_leads.leads.reading.walk import (
+    BY_CHANGE,
+    LATEST_CHANGE_FIRST,
+    Frontier,
+    Page,
+    Question,
+    Walk,
+)
+from tests.leads.simulated_account import (
+    Answer,
+    Beginning,
+    Delete,
+    Edit,
+    Lead,
+    Move,
+    SimulatedSource,
+    Step,
+    Wait,
+    World,
+)
+
+
+def lead(lead_id: str, update_time: str) -> Lead:
+    return Lead(lead_id, update_time, update_time, None)
+
+
+def page(*heads: Lead, more: bool = True) -> Page:
+    return Page(heads, heads, more)
+
+
+def frontier_after(*heads: Lead, order=BY_CHANGE) -> Frontier:
+    frontier = Frontier(order)
+    frontier.advance(heads)
+    return frontier
+
+
+NINE, TEN, ELEVEN = (f"2026-01-31T09:00:{second}.000Z" for second in ("09", "10", "11"))
+
+
+@pytest.mark.parametrize(
+    ("first", "touches"),
+    [
+        (lead("seen", TEN), True),
+        (lead("tied", TEN), True),
+        (lead("any", NINE), True),
+        (lead("other", TEN), False),
+        (lead("any", ELEVEN), False),
+        (lead("seen", ELEVEN), False),
+    ],
+    ids=["last taken", "tied with it", "before it", "tied but unseen", "after it", "taken, but edited since"],
+)
+def test_a_page_is_taken_only_if_nothing_can_lie_before_it(first, touches):
+    frontier = frontier_after(lead("one", NINE), lead("tied", TEN), lead("seen", TEN))
+    assert frontier.touches(page(first)) is touches
+    assert not frontier.touches(page())
+
+
+def test_a_frontier_falls_along_a_list_with_the_latest_change_first():
+    frontier = frontier_after(lead("one", ELEVEN), lead("two", TEN), order=LATEST_CHANGE_FIRST)
+    assert frontier.touches(page(lead("any", ELEVEN)))
+    assert not frontier.touches(page(lead("any", NINE)))
+
+
+def test_a_page_that_lies_behind_does_not_move_the_frontier_back():
+    frontier = frontier_after(lead("one", TEN))
+    frontier.advance([lead("two", NINE)])
+    assert (frontier.time, frontier.second) == (TEN, "2026-01-31T09:00:10Z")
+
+
+def active_world(count: int, *schedule: Step, after_ms: int = 1_000) -> World:
+    world = World([Beginning(after_ms, archived=False)] * count, schedule, contrary=False, moves_allowed=2)
+    world.begin_read()
+    return world
+
+
+def read_active(world: World, limit: int, ahead: int = 1, expected: int | None = None) -> tuple[list[Lead], int]:
+    source = SimulatedSource(world, [ahead])
+    rows = [
+        row for batch in Reading(source, archived="exclude", limit=limit, expected=expected).batches() for row in batch
+    ]
+    assert len({row.id for row in rows}) == len(rows)
+    assert set(world.stayed) <= {row.id for row in rows}
+    return rows, source.asked
+
+
+def test_a_gap_left_by_deleted_leads_is_bridged():
+    rows, _ = read_active(active_world(9, Answer(0), Delete(0, 2)), limit=3)
+    assert len(rows) == 9  # the deleted two had been read
+
+
+def test_a_bulk_delete_larger_than_a_page_is_bridged():
+    rows, _ = read_active(active_world(40, *[Answer(0)] * 6, Delete(0, 10)), limit=3)
+    assert len(rows) == 40
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_a_second_that_holds_more_leads_than_a_page_is_read_through(ahead):
+    read_active(active_world(30, Answer(0), Answer(0), Delete(0, 3), after_ms=0), limit=4, ahead=ahead)
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_a_list_that_shrinks_to_nothing_ends_the_walk(ahead):
+    rows, asked = read_active(active_world(12, Answer(0), Delete(0, 12)), limit=3, ahead=ahead)
+    assert (len(rows), asked <= 2 + ahead) == (3, True)
+
+
+def test_archived_leads_that_were_restored_leave_a_gap_that_is_bridged():
+    schedule = [*[Answer(0)] * 3, *[Move(which) for which in range(4)]]
+    world = World([Beginning(1_000, archived=True)] * 9, schedule, contrary=False, moves_allowed=2)
+    world.begin_read()
+    source = SimulatedSource(world, [1])
+    rows = [row for batch in Reading(source, archived="only", limit=2).batches() for row in batch]
+    assert {lead_id for lead_id in world.stayed if lead_id not in world.moves} <= {row.id for row in rows}
+
+
+def test_rows_of_one_time_that_were_edited_are_not_mistaken_for_the_place_where_the_walk_stopped():
+    read_active(active_world(4, Answer(0), Edit(0), Edit(1), after_ms=0), limit=3)
+
+
+def test_a_lead_that_moved_to_the_end_after_the_last_page_was_answered_is_found():
+    read_active(active_world(3, Answer(1), Edit(0)), limit=2, ahead=2, expected=30)
+
+
+def test_a_lead_that_moved_to_the_end_while_a_gap_was_bridged_is_found():
+    schedule = [*[Answer(0)] * 4, Delete(0, 3), Answer(0), Edit(2)]
+    read_active(active_world(8, *schedule), limit=2)
+
+
+def test_a_lead_edited_behind_an_early_last_page_and_then_archived_is_found():
+    schedule = [Answer(0), Answer(1), Edit(0), Answer(0), Answer(0), Answer(0), Move(0)]
+    world = active_world(3, *schedule)
+    source = SimulatedSource(world, [2])
+    rows = [row for batch in Reading(source, limit=2, expected=30).batches() for row in batch]
+    assert set(world.stayed) <= {row.id for row in rows}
+
+
+def test_pages_are_asked_for_ahead_only_while_the_list_is_likely_to_go_on():
+    asked: list[Question] = []
+    world = active_world(10)
+    source = SimulatedSource(world, [1])
+
+    def ask(question: Question):
+        asked.append(question)
+        return source.ask(BY_CHANGE, question, 4, archived=False)
+
+    list(Walk(ask, BY_CHANGE, limit=4, ahead=lambda: 8, expected=10).pages())
+    assert [question.start for question in asked] == [0, 3, 6]
+
+
+def test_overlap_grows_where_gaps_are_found_and_shrinks_when_it_is_calm():
+    world = active_world(150, Answer(0), Answer(0), Delete(0, 1), Wait(1))
+    source = SimulatedSource(world, [1])
+    asked: list[int] = []
+
+    def ask(question: Question):
+        asked.append(question.start)
+        return source.ask(BY_CHANGE, question, 8, archived=False)
+
+    list(Walk(ask, BY_CHANGE, limit=8, ahead=lambda: 1).pages())
+    steps = [later - earlier for earlier, later in pairwise(asked)]
+    assert steps[0] == 7
+    assert steps.count(5) >= 10  # three rows of overlap after the gap
+    assert steps[-1] in {6, 7}

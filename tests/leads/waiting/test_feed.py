@@ -1,0 +1,601 @@
+"""One poll for all who wait: what it costs, what it sees, whom it tells, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import pytest
+
+from airflow_provider_pipedrive_leads.api.budget import DailyBudget
+from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.exceptions import (
+    PipedriveAuthError,
+    PipedriveDailyBudgetError,
+    PipedriveError,
+    PipedriveNotFoundError,
+    PipedriveValidationError,
+)
+from airflow_provider_pipedrive_leads.leads.waiting import feed as module
+from airflow_provider_pipedrive_leads.leads.waiting import pace
+from airflow_provider_pipedrive_leads.leads.waiting.feed import wait_for
+from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_lead, look_for_leads
+from airflow_provider_pipedrive_leads.leads.waiting.one_look import OneLook
+from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, OneLead, Terms, plan, whose_turn
+
+QUICK = Terms(poll_interval=0.2, daily_share=1e6)
+ANY = {"owner_id": None, "person_id": None, "organization_id": None, "filter_id": None}
+LISTS = ("/v1/leads", "/v1/leads/archived", "/api/v2/deals")
+
+
+def one(lead_id, expected, since="2026-01-01T00:00:00Z"):
+    return OneLead(lead_id=lead_id, expected=expected, since=since)
+
+
+def some_leads(count, expected, first=0):
+    return [one(f"{number:08x}-0000-1000-8000-000000000000", expected) for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize(
+    ("waits", "cost", "by_id", "lists"),
+    [
+        (some_leads(9, {"title": "x"}), 18, 9, 0),
+        (some_leads(11, {"title": "x"}), 22, 11, 0),
+        (some_leads(12, {"title": "x"}), 22, 0, 1),
+        (some_leads(1_000, {"title": "x"}), 22, 0, 1),
+        ([*some_leads(1, {"title": "x"}), ManyLeads(min_count=1, since="")], 22, 1, 1),
+        ([*some_leads(3, {"title": "x"}), ManyLeads(min_count=1, since="")], 22, 0, 1),
+        ([*some_leads(9, {"title": "x"}), ManyLeads(min_count=1, since="", filter_id=7)], 38, 9, 1),
+        (some_leads(20, {"is_archived": True}), 40, 20, 0),
+        (some_leads(40, {"is_archived": True}), 62, 0, 1),
+        ([*some_leads(15, {"title": "x"}), *some_leads(5, {"is_archived": True}, 20)], 32, 5, 1),
+        (some_leads(4, "converted"), 8, 4, 0),
+        (some_leads(6, "converted"), 12, 6, 0),
+        (some_leads(400, "converted"), 12, 0, 0),
+        (some_leads(50, "deleted"), 100, 50, 0),
+    ],
+)
+def test_the_cheapest_look_is_taken(waits, cost, by_id, lists):
+    looks = plan(waits)
+    assert (looks.cost, len(looks.by_id), len(looks.filters)) == (cost, by_id, lists)
+
+
+def test_a_lead_that_seems_to_be_gone_is_looked_at_by_id():
+    waits = some_leads(30, {"title": "x"})
+    looks = plan(waits, [waits[7].lead_id])
+    assert (looks.by_id, len(looks.listed), looks.cost) == ({waits[7].lead_id}, 29, 24)
+    assert not looks.reads(waits[7])
+
+
+@pytest.mark.parametrize(("tokens", "turns"), [(0, 1), (22, 1), (23.9, 1), (30, 5), (1_000, 20)])
+def test_leads_of_a_list_have_turns(tokens, turns):
+    """The fewest in any case, more where the poll has tokens to spare; those that waited longest come first."""
+    looks = plan(some_leads(30, {"title": "x"}))
+    looked_at = dict.fromkeys(sorted(looks.listed)[:9], 7.0)
+    chosen = whose_turn(looks, tokens, looked_at)
+    assert len(chosen) == turns
+    assert not set(chosen) & looked_at.keys()
+
+
+@pytest.fixture
+def opened(sandbox, monkeypatch):
+    """Give a function that makes a client, as each trigger does."""
+    sandbox.control.clear_faults()
+
+    def open_client(token=sandbox.token, base_url=sandbox.url, **options):
+        settings = read_connection(password=token, extra={"base_url": base_url, "timeout": 3})
+        return PipedriveClient(settings, chance=lambda: 0.0, **options)
+
+    yield open_client
+    sandbox.control.clear_faults()
+
+
+@asynccontextmanager
+async def all_waiting(opened, *waits, terms=QUICK):
+    """Waits that have joined; those that go on waiting are cancelled at the end."""
+    tasks = [asyncio.create_task(wait_for(opened(), wait, terms)) for wait in waits]
+    await asyncio.sleep(0)
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def polled(sandbox, times=2):
+    """Wait until the account was polled so often from now on."""
+    sandbox.control.reset_counters()
+    deadline = time.monotonic() + 10
+    while sandbox.control.counters()["calls"] < times and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+
+
+async def ended(task, seconds=5):
+    return await asyncio.wait_for(asyncio.shield(task), seconds)
+
+
+@pytest.fixture(scope="module")
+def unused_leads(sandbox):
+    sandbox.control.leads(1500, archived=0.0)
+    return iter([lead["id"] for lead in sandbox.control.all_leads() if not lead["is_archived"]])
+
+
+@pytest.fixture
+def leads(unused_leads):
+    """Sixteen leads that no other test knows."""
+    return list(islice(unused_leads, 16))
+
+
+def first_look(opened, lead_id, expected):
+    looking = opened()
+    missing, wait = look_at_lead(looking, lead_id, expected)
+    looking.close()
+    assert missing
+    return wait
+
+
+@pytest.mark.parametrize("count", [1, 14], ids=["by id", "by list"])
+def test_who_waits_is_told(opened, sandbox, client, leads, count):
+    waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:count]]
+
+    async def run():
+        async with all_waiting(opened, *waits) as tasks:
+            await polled(sandbox)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(tasks[0]) == [leads[0]]
+            assert not any(task.done() for task in tasks[1:])
+
+    asyncio.run(run())
+    paths = {seen["path"] for seen in sandbox.control.requests() if seen["method"] == "GET"}
+    assert paths == {f"/v1/leads/{leads[0]}"} if count == 1 else "/v1/leads" in paths
+
+
+@pytest.mark.parametrize("count", [1, 14], ids=["by id", "by list"])
+def test_a_change_before_the_first_poll_is_seen(opened, client, leads, count):
+    """Between the first look and the joining, and for one that joins when others are polled for already."""
+    waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:count]]
+    client.update_lead(leads[0], title="Changed")
+    late = first_look(opened, leads[-1], {"title": "Later"})
+    client.update_lead(leads[-1], title="Later")
+
+    async def run():
+        async with all_waiting(opened, *waits) as tasks:
+            assert await ended(tasks[0]) == [leads[0]]
+            await asyncio.sleep(0.5)
+            async with all_waiting(opened, late) as later:
+                assert await ended(later[0]) == [leads[-1]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("others", [0, pytest.param(13, marks=pytest.mark.long)], ids=["by id", "by list"])
+def test_an_old_state_does_not_count_for_who_joins(opened, sandbox, client, leads, others):
+    waits = [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[: others + 1]]
+    client.update_lead(leads[0], title="Passing")
+    path = "/v1/leads" if others else f"/v1/leads/{leads[0]}"
+    sandbox.control.fault("GET", path, "slow_body", seconds=0.6)
+
+    async def run():
+        async with all_waiting(opened, *waits):
+            await polled(sandbox, 1)
+            await asyncio.to_thread(client.update_lead, leads[0], title="Passed")
+            looked = await asyncio.to_thread(first_look, opened, leads[0], {"title": "Passing"})
+            async with all_waiting(opened, looked) as tasks:
+                await asyncio.sleep(1)
+                assert not tasks[0].done()
+
+    asyncio.run(run())
+
+
+def test_many_leads_are_counted_as_they_come_and_go(opened, sandbox, client):
+    person_id = client.add_person("Crowd")["id"]
+    looking = opened()
+    wait = look_for_leads(looking, "3", {**ANY, "person_id": person_id}, updated_since="", expected={"title": "In"})
+    looking.close()
+
+    async def run():
+        async with all_waiting(opened, wait) as (task,):
+            made = [client.add_lead("In", person_id=person_id)["id"] for _ in range(2)]
+            client.add_lead("Out", person_id=person_id)
+            await polled(sandbox)
+            client.update_lead(made[0], title="Out")
+            await polled(sandbox)
+            made += [client.add_lead("In", person_id=person_id)["id"]]
+            await polled(sandbox)
+            assert not task.done()
+            client.update_lead(made[0], title="In")
+            assert sorted(await ended(task)) == sorted(made)
+
+    asyncio.run(run())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [1, 8], ids=["by id", "by list"])
+def test_conversion_is_told_from_deletion(opened, sandbox, client, leads, count):
+    converted = [first_look(opened, lead_id, "converted") for lead_id in leads[:count]]
+    deleted = first_look(opened, leads[8], "deleted")
+    wrong = first_look(opened, leads[9], "deleted")
+    title = first_look(opened, leads[10], {"title": "Never"})
+
+    async def run():
+        async with all_waiting(opened, *converted, deleted, wrong, title) as tasks:
+            await polled(sandbox)
+            for lead_id in (leads[0], leads[9]):
+                client.convert_lead_to_deal(lead_id)
+            client.delete_lead(leads[8])
+            client.delete_lead(leads[10])
+            sandbox.control.advance(5)
+            assert await ended(tasks[0]) == [leads[0]]
+            assert await ended(tasks[-3]) == [leads[8]]
+            with pytest.raises(PipedriveNotFoundError, match="converted to deal"):
+                await ended(tasks[-2])
+            with pytest.raises(PipedriveNotFoundError, match="was deleted"):
+                await ended(tasks[-1])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", ["deleted", "converted", "archived and expected so"])
+def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(opened, sandbox, client, leads, end):
+    """No list names a lead that is gone."""
+    expected = {"is_archived": True} if "expected" in end else {"title": "Never"}
+    waits = [first_look(opened, leads[0], expected)]
+    waits += [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[1:]]
+    many = ManyLeads(min_count=900, since=sandbox.control.now())
+    assert leads[1] in plan([*waits, many]).listed
+
+    async def run():
+        async with all_waiting(opened, *waits, many) as tasks:
+            await polled(sandbox)
+            if end == "deleted":
+                client.delete_lead(leads[0])
+            elif end == "converted":
+                client.convert_lead_to_deal(leads[0])
+                sandbox.control.advance(5)
+            else:
+                client.update_lead(leads[0], is_archived=True)
+                assert await ended(tasks[0]) == [leads[0]]
+                return
+            with pytest.raises(PipedriveNotFoundError, match=f"was {end}"):
+                await ended(tasks[0])
+            assert not any(task.done() for task in tasks[1:])
+
+    asyncio.run(run())
+
+
+def test_absence_is_believed_when_two_polls_say_so(opened, sandbox, client, leads):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "status", status=404, times=2)  # a poll asks twice
+
+    async def run():
+        async with all_waiting(opened, wait) as (task,):
+            await polled(sandbox, 9)
+            assert not task.done()
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def test_a_login_that_is_refused_once_ends_nothing(opened, sandbox, client, leads):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "status", status=401, times=1)
+
+    async def run():
+        async with all_waiting(opened, wait) as (task,):
+            await polled(sandbox, 4)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def test_a_feed_that_broke_down_takes_nobody_in(opened, client, leads, monkeypatch):
+    waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:2]]
+    broken = iter([True])
+    choose = module.Pace.choose
+
+    def break_once(*given):
+        if next(broken, False):
+            raise RuntimeError("broken")
+        choose(*given)
+
+    monkeypatch.setattr(module.Pace, "choose", break_once)
+
+    async def run():
+        async def joins_when_the_other_ends():
+            with pytest.raises(RuntimeError, match="broken"):
+                await wait_for(opened(), waits[0], QUICK)
+
+        first = asyncio.create_task(joins_when_the_other_ends())
+        feeds = module._feeds.setdefault(asyncio.get_running_loop(), {})
+        while not feeds:
+            await asyncio.sleep(0)
+        while feeds:
+            await asyncio.sleep(0)
+        async with all_waiting(opened, waits[1]) as (task,):
+            await first
+            client.update_lead(leads[1], title="Changed")
+            assert await ended(task) == [leads[1]]
+
+    asyncio.run(run())
+
+
+def test_a_comparison_that_breaks_down_ends_one_wait_only(opened, client, leads):
+    odd = one(leads[0], {"title": object()})
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+
+    class Breaks:
+        def __eq__(self, other):
+            raise RuntimeError("odd")
+
+        __hash__ = None
+
+    odd.expected["title"] = Breaks()
+
+    async def run():
+        async with all_waiting(opened, odd, wait) as (broken, task):
+            with pytest.raises(RuntimeError, match="odd"):
+                await ended(broken)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def test_an_archived_lead_is_not_taken_for_deleted(opened, sandbox, client, leads):
+    deleted = first_look(opened, leads[0], "deleted")
+    archived = first_look(opened, leads[0], {"is_archived": True})
+    client.update_lead(leads[0], is_archived=True)
+
+    async def run():
+        async with all_waiting(opened, deleted, archived) as (gone, put_away):
+            assert await ended(put_away) == [leads[0]]
+            await polled(sandbox, 3)
+            assert not gone.done()
+            client.delete_lead(leads[0])
+            assert await ended(gone) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def threads_of_feeds():
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("pipedrive-feed", "pipedrive-pages"))]
+
+
+def test_the_last_who_leaves_ends_it(opened, sandbox, leads):
+    async def run():
+        sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "delay", seconds=3)
+        before = asyncio.all_tasks()
+        async with all_waiting(opened, one(leads[0], {"title": "Never"})):
+            while not (threads_of_feeds() and sandbox.control.counters()["in_flight"]):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
+        assert asyncio.all_tasks() == before
+        assert not module._feeds[asyncio.get_running_loop()]
+        deadline = time.monotonic() + 2
+        while threads_of_feeds() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        assert threads_of_feeds() == []
+        sandbox.control.reset_counters()
+        await asyncio.sleep(0.6)
+        assert sandbox.control.requests() == []
+
+    for _ in range(2):  # each time in another event loop
+        asyncio.run(run())
+
+
+def test_a_time_that_is_none_begins_no_feed(opened, leads):
+    async def run():
+        with pytest.raises(PipedriveValidationError, match="since"):
+            await wait_for(opened(), one(leads[0], {"title": "Never"}, since="soon"), QUICK)
+        assert not module._feeds[asyncio.get_running_loop()]
+
+    asyncio.run(run())
+
+
+def test_a_dead_account_holds_up_no_other(opened, client, leads):
+    waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:1]]
+
+    async def run(port):
+        dead = opened(token="d" * 40, base_url=f"http://127.0.0.1:{port}")
+        stuck = asyncio.create_task(wait_for(dead, one(leads[0], {"title": "Never"}), QUICK))
+        await asyncio.sleep(0.5)
+        async with all_waiting(opened, *waits) as tasks:
+            client.update_lead(leads[0], title="Changed")
+            began = time.monotonic()
+            await ended(tasks[0])
+            assert time.monotonic() - began < 2
+        assert not stuck.done()
+        stuck.cancel()
+        await asyncio.gather(stuck, return_exceptions=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(run(silent.getsockname()[1]))
+
+
+def test_a_refused_token_fails_all_of_its_account_and_nobody_else(opened, client, leads):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+
+    async def run():
+        strange = opened(token="f" * 40)
+        many = ManyLeads(min_count=1, since="2026-01-01T00:00:00Z", filter_id=7)
+        refused = [
+            asyncio.create_task(wait_for(strange, each, QUICK)) for each in (one(leads[0], {"title": "x"}), many)
+        ]
+        async with all_waiting(opened, wait) as tasks:
+            for task in refused:
+                with pytest.raises(PipedriveAuthError):
+                    await ended(task)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(tasks[0]) == [leads[0]]
+
+    asyncio.run(run())
+
+
+def test_a_deleted_filter_fails_those_who_wait_for_it(opened, sandbox, client, leads):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    filtered = ManyLeads(min_count=1, since=sandbox.control.now(), filter_id=987_654)
+
+    async def run():
+        async with all_waiting(opened, filtered, wait) as (failed, told):
+            with pytest.raises(PipedriveError):
+                await ended(failed)
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(told) == [leads[0]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("close_before", {"times": 9}), ("status", {"status": 503, "times": 9})],
+)
+@pytest.mark.usefixtures("no_waiting")
+def test_trouble_on_the_way_is_waited_out(opened, sandbox, client, leads, kind, options):
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", "/v1/leads*", kind, **options)
+
+    async def run():
+        async with all_waiting(opened, wait) as (task,):
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task, 10) == [leads[0]]
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def virtual_time(sandbox, monkeypatch, no_waiting):
+    """A clock that jumps when a feed sleeps, and the sandbox's with it."""
+    clock = {"now": datetime.now(UTC), "slept": []}
+
+    async def pause(_, seconds):
+        await asyncio.sleep(0.001)
+        clock["slept"].append(seconds)
+        clock["now"] += timedelta(seconds=seconds)
+        sandbox.control.advance(seconds)
+
+    began = clock["now"]
+    monkeypatch.setattr(module, "_now", lambda: clock["now"])
+    monkeypatch.setattr(module, "_clock", lambda: (clock["now"] - began).total_seconds())  # noqa: PLW0108 - the time passes
+    monkeypatch.setattr(module, "_pause", pause)
+    return clock
+
+
+def test_a_spent_day_fails_some_and_others_wait(virtual_time, opened, sandbox, leads, client):
+    patient = first_look(opened, leads[0], {"title": "Woken"})
+    began = virtual_time["now"]
+
+    async def run():
+        sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=5)
+        waiting = asyncio.create_task(wait_for(opened(), patient, Terms(on_daily_budget="wait")))
+        hasty = asyncio.create_task(wait_for(opened(), patient, Terms(on_daily_budget="fail")))
+        with pytest.raises(PipedriveDailyBudgetError):
+            await ended(hasty)
+        assert not waiting.done()
+        while len(virtual_time["slept"]) < 4:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(client.update_lead, leads[0], title="Woken")
+        assert await ended(waiting) == [leads[0]]
+
+    asyncio.run(run())
+    probes = [began + timedelta(seconds=sum(virtual_time["slept"][: count + 1])) for count in (1, 2)]
+    assert (probes[0].hour, probes[0].minute) == (0, 0)
+    assert probes[1] - probes[0] == timedelta(minutes=30)
+
+
+def test_a_ban_is_sat_out(virtual_time, opened, sandbox, client, leads):
+    """No account is asked again before the time that it told, however often others join."""
+    wait = first_look(opened, leads[0], {"title": "Changed"})
+    sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "html", status=403)
+
+    async def run():
+        async with all_waiting(opened, wait, terms=Terms(poll_interval=20, daily_share=1.0)) as (task,):
+            client.update_lead(leads[0], title="Changed")
+            assert await ended(task) == [leads[0]]
+
+    asyncio.run(run())
+    first, *ban = virtual_time["slept"]
+    assert first == 20
+    assert sum(ban) >= 300
+
+
+def test_a_day_that_never_comes_back_ends_all_waits(virtual_time, opened, sandbox, leads):
+    patient = first_look(opened, leads[0], {"title": "Never"})
+    sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=100)
+
+    async def run():
+        with pytest.raises(PipedriveDailyBudgetError):
+            await wait_for(opened(), patient, Terms(on_daily_budget="wait"))
+
+    asyncio.run(run())
+    assert timedelta(hours=20) < timedelta(seconds=sum(virtual_time["slept"])) < timedelta(hours=28)
+
+
+DAYS = [(waits, multiplier) for waits in ("one", "list", "archived", "deleted") for multiplier in (1, 2, 5, 7)]
+
+
+@pytest.mark.parametrize(
+    ("waits", "multiplier"),
+    [pytest.param(*day, marks=() if day == ("list", 1) else pytest.mark.long) for day in DAYS],
+)
+def test_a_day_of_waiting_stays_within_its_share(
+    opened, sandbox, leads, unused_leads, virtual_time, monkeypatch, waits, multiplier
+):
+    since = sandbox.control.now()
+    joining = {
+        "one": [one(leads[0], {"title": "Never"}, since)],
+        "list": [ManyLeads(min_count=900, since=since)],
+        "archived": [one(lead_id, {"is_archived": True}, since) for lead_id in islice(unused_leads, 40)],
+        "deleted": [one(lead_id, "deleted", since) for lead_id in leads],
+    }[waits]
+    size = 30_000 * multiplier
+    sandbox.control.set_budget(size)
+    monkeypatch.setattr(DailyBudget, "learn", lambda day, *_: setattr(day, "size", size))
+    clients = []
+
+    def opened_once():
+        clients.append(opened())
+        return clients[-1]
+
+    async def run():
+        async with all_waiting(opened_once, *joining, terms=Terms()) as tasks:
+            began = virtual_time["now"]
+            while virtual_time["now"] - began < timedelta(days=1) and not any(task.done() for task in tasks):
+                await asyncio.sleep(0.002)
+            assert not any(task.done() for task in tasks)
+            return clients[0].usage.tokens
+
+    spent = asyncio.run(run())
+    assert 0 < spent <= 0.1 * 30_000 * multiplier
+    assert min(virtual_time["slept"]) >= 300
+
+
+def test_the_log_says_at_what_pace(virtual_time, opened, sandbox, caplog):
+    caplog.set_level(logging.INFO, logger=pace.__name__)
+
+    async def run():
+        wait = ManyLeads(min_count=900, since=sandbox.control.now())
+        async with all_waiting(opened, wait, terms=Terms()) as (task,):
+            while len(virtual_time["slept"]) < 2 and not task.done():
+                await asyncio.sleep(0.01)
+            assert not task.done(), task.exception()
+
+    asyncio.run(run())
+    assert "Polling every" in caplog.text
+
+
+def test_a_look_tells_where_to_go_on(sandbox, opened):
+    look = OneLook(opened())
+    assert look.answered_at is None
+    look.get_current_user()
+    apart = datetime.fromisoformat(sandbox.control.now()) - datetime.fromisoformat(look.unseen_since)
+    assert timedelta(seconds=50) < apart < timedelta(minutes=6)
