@@ -25,7 +25,7 @@ test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
-	@$(BIN)/python -m pytest -m long --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m long --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 15
 
 test-cluster: $(READY) ## Let many workers work through outages; needs redis-server and postgresql of Debian
 	@$(BIN)/python -m pytest -m cluster --capture no tests/cluster

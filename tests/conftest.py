@@ -33,6 +33,8 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox  # noqa: E40
 
 PROFILES = ("likely", "contrary")
 RUNS_DAGS_IN_LONG_TESTS = "likely"
+ROOMS_THAT_TAKE_LONGEST = ("standalone", "kills", "browser")
+"""Their tests come first, so that no worker is left with one at the end."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if parameters.get("sandbox") == RUNS_DAGS_IN_LONG_TESTS and "run_dag" in item.fixturenames:
             item.add_marker(pytest.mark.long)
+    items.sort(key=lambda item: not any(room in item.path.parts for room in ROOMS_THAT_TAKE_LONGEST))
 
 
 @pytest.fixture(scope="module", params=PROFILES)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -140,7 +141,17 @@ def test_cancelling_leaves_neither_thread_nor_poll(sandbox, lead):
     asyncio.run(run())
 
 
+def seconds_queued():
+    """For how long this thread wanted to run and other processes had the machine."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
+
+def lists_read(sandbox):
+    return sum(call["method"] == "GET" and call["path"] == "/v1/leads" for call in sandbox.control.requests())
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module")
 def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
     """Each wakes within one interval of its change; the event loop is never held up for 100 ms."""
     interval = 2.0
@@ -166,9 +177,9 @@ def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
 
     async def watch():
         while True:
-            began = time.monotonic()
+            began, queued = time.monotonic(), seconds_queued()
             await asyncio.sleep(0.01)
-            held.append(time.monotonic() - began - 0.01)
+            held.append(time.monotonic() - began - 0.01 - (seconds_queued() - queued))
 
     async def run():
         watching = asyncio.create_task(watch())
@@ -182,10 +193,10 @@ def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
         began = time.monotonic()
         for lead_id in made:
             await asyncio.to_thread(client.update_lead, lead_id, title="Changed")
-            changed = time.monotonic()
+            before = await asyncio.to_thread(lists_read, sandbox)
             event = await tasks[made.index(lead_id)]
             assert event.payload["lead_ids"] == [lead_id]
-            assert time.monotonic() - changed < interval + 1
+            assert await asyncio.to_thread(lists_read, sandbox) - before <= 2  # one may have been under way
             if time.monotonic() - began > 8 * interval:
                 break
         intervals = (time.monotonic() - began) / interval
