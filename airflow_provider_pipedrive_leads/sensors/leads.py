@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveDailyBudgetError, PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.links.deal import PipedriveDealLink
@@ -79,11 +79,10 @@ class PipedriveLeadSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look at the lead until it is as expected, here or in a trigger."""
-        with daily_budget(self, _deadline(self)):
+        with daily_budget(self, _deadline(self)), _never_failing(self):
             if not self.deferrable:
                 return super().execute(context)
-            with _never_failing(self):
-                return self._look_and_leave()
+            return self._look_and_leave()
 
     def execute_complete(
         self,
@@ -207,11 +206,10 @@ class PipedriveLeadsSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look for leads until enough match, here or in a trigger."""
         deadline = _deadline(self)
-        with daily_budget(self, deadline):
+        with daily_budget(self, deadline), _never_failing(self):
             if not self.deferrable:
                 return super().execute(context)
-            with _never_failing(self):
-                return self._look_and_leave(deadline)
+            return self._look_and_leave(deadline)
 
     def execute_complete(
         self,
@@ -314,11 +312,10 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Ask how the conversion stands until it has ended, here or in a trigger."""
         deadline = _deadline(self)
-        with daily_budget(self, deadline):
+        with daily_budget(self, deadline), _never_failing(self):
             if not self.deferrable:
                 return super().execute(context)
-            with _never_failing(self):
-                return self._ask_and_leave(deadline)
+            return self._ask_and_leave(deadline)
 
     def execute_complete(
         self,
@@ -429,13 +426,21 @@ def _leave(sensor: BaseSensorOperator, trigger: BaseTrigger, deadline: str) -> N
 
 
 @contextmanager
-def _never_failing(sensor: BaseSensorOperator) -> Iterator[None]:
-    """Do with errors what ``never_fail`` asks for, as Airflow does where it pokes."""
+def _never_failing(
+    sensor: PipedriveLeadSensor | PipedriveLeadsSensor | PipedriveLeadConversionSensor,
+) -> Iterator[None]:
+    """Do with errors what ``never_fail`` asks for, as Airflow does where it pokes; a spent day is waited for first."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
     try:
         yield
+    except AirflowSkipException as skipped:
+        spent = skipped.__cause__
+        if isinstance(spent, PipedriveDailyBudgetError) and sensor.on_daily_budget == "wait":
+            raise spent from None
+        raise
     except PipedriveError as error:
-        if not sensor.never_fail:
+        waits = isinstance(error, PipedriveDailyBudgetError) and sensor.on_daily_budget == "wait"
+        if waits or not sensor.never_fail:
             raise
-        from airflow.sdk.exceptions import AirflowSkipException
-
         raise AirflowSkipException("Skipping due to never_fail is set to True.") from error

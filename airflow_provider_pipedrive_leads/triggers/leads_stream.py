@@ -34,7 +34,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
 from airflow_provider_pipedrive_leads.leads.waiting.change_events import cursor_before, event, news, tokens_per_poll
-from airflow_provider_pipedrive_leads.leads.waiting.changes import ARCHIVED, Change, Cursor, cursor_at, poll
+from airflow_provider_pipedrive_leads.leads.waiting.changes import ARCHIVED, Change, Cursor, before_all, cursor_at, poll
 from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import next_probe
 from airflow_provider_pipedrive_leads.leads.waiting.pace import Pace
 from airflow_provider_pipedrive_leads.leads.waiting.polling import SHORTEST_INTERVAL
@@ -142,12 +142,14 @@ class Batch(msgspec.Struct, frozen=True):
     :param changes: oldest first.
     :param after: how far the poll came.
     :param handled: up to where all is told, for those that handled it.
+    :param number: counts the batches of a producer.
     """
 
     begun: list[Watcher]
     changes: list[Change] = []
     after: Cursor | None = None
     handled: dict[Watcher, Cursor | None] = {}
+    number: int = 0
 
 
 class Stream:
@@ -208,6 +210,8 @@ class LeadsProducer(SharedStreamProducer):
         self._hook_since = 0.0
         self._usage: Usage | None = None
         self._spent_before = 0
+        self._batches = 0
+        self._not_stored: dict[Watcher, int] = {}
         self._daily_tokens: int | None = None
         self._spent_since: datetime | None = None
         self._ended = False
@@ -226,20 +230,28 @@ class LeadsProducer(SharedStreamProducer):
                 late = [watcher for watcher in self._stream.watchers if watcher.waiting]
                 busy = bool(late) and self._stream.due > _clock()
                 if busy:
-                    batch = Batch(late)
+                    batch = Batch(late, number=self._next_number())
                     yield batch, batch
+
+    def _next_number(self) -> int:
+        self._batches += 1
+        return self._batches
 
     async def _until_due(self, at_most: float = math.inf) -> None:
         """Wait for the next poll; for a watcher that is to begin now, only until others may have come, too.
 
         :param at_most: seconds.
         """
-        stream = self._stream
-        with suppress(TimeoutError):
-            await _wait(stream.called, min(at_most, max(0.0, stream.due - _clock())) if stream.watchers else None)
-            stream.called.clear()
-            stream.hasten()
-            await _sleep(max(0.0, stream.due - _clock()))
+        stream, longest = self._stream, _clock() + at_most
+        while True:
+            if stream.called.is_set():
+                stream.called.clear()
+                stream.hasten()
+            left = min(stream.due, longest) - _clock() if stream.watchers else None
+            if left is not None and left <= 0:
+                return
+            with suppress(TimeoutError):
+                await _wait(stream.called, left)
 
     async def _look(self, watchers: list[Watcher]) -> Batch | None:
         """Poll, and decide when to do so again; None if it failed."""
@@ -291,11 +303,10 @@ class LeadsProducer(SharedStreamProducer):
         cursors = [watcher.cursor for watcher in able if watcher.cursor is not None]
         if not cursors:
             return None
-        oldest = min(cursors, key=lambda cursor: cursor.since)
-        changes, after = poll(hook, oldest, archived=any(ARCHIVED in watcher.kinds for watcher in able))
+        changes, after = poll(hook, before_all(cursors), archived=any(ARCHIVED in watcher.kinds for watcher in able))
         if changes:
             able = [watcher for watcher in able if watcher.prepare(hook, names_may_have_changed=True)]
-        return Batch(able, changes, after)
+        return Batch(able, changes, after, number=self._next_number())
 
     def _live_hook(self) -> PipedriveLeadsHook:
         from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
@@ -341,11 +352,21 @@ class LeadsProducer(SharedStreamProducer):
         return (probe - now).total_seconds() if probe else AFTER_REFUSAL
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Airflow has stored the events of these polls: keep how far the watchers came."""
+        """Airflow has stored the events of these polls: keep how far the watchers came.
+
+        If one was not stored, what was made before that is known says nothing of how far its watchers came.
+        """
         reached: dict[Watcher, Cursor] = {}
         for item in batch:
-            if not item.outcome.failed:
-                reached |= {watcher: cursor for watcher, cursor in item.broker_payload.handled.items() if cursor}
+            made: Batch = item.broker_payload
+            if item.outcome.failed:
+                self._not_stored |= dict.fromkeys(made.begun, self._batches)
+            else:
+                reached |= {
+                    watcher: cursor
+                    for watcher, cursor in made.handled.items()
+                    if cursor and made.number > self._not_stored.get(watcher, 0)
+                }
         for watcher, cursor in reached.items():
             await watcher.keep(cursor)
 

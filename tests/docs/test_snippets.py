@@ -6,7 +6,10 @@ import csv
 import json
 
 import pytest
+from airflow.models.asset_state_store import AssetStateStoreModel
 from airflow.sdk import BaseHook
+from airflow.utils.session import create_session
+from sqlalchemy import delete
 
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads.waiting import polling
@@ -94,7 +97,9 @@ class Runner:
 
 @pytest.fixture
 def runner_of(run_dag, ready, tmp_path, connection, no_waiting, quick, request):
-    """Give a function that makes what runs a page."""
+    """Give a function that makes what runs a page, with no watermark of an earlier one."""
+    with create_session() as session:
+        session.execute(delete(AssetStateStoreModel))
 
     def call_test(test):
         sandbox = request.getfixturevalue("pipedrive_sandbox")

@@ -284,6 +284,16 @@ def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, how):
     assert again.value.timeout < timedelta(seconds=599)
 
 
+@pytest.mark.parametrize("how", [{"deferrable": True}, {}], ids=["deferred", "poke"])
+def test_a_spent_day_is_waited_for_though_nothing_may_fail(sandbox, lead_id, how):
+    sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
+    expected = {"expected": {"title": "x"}, "never_fail": True, "on_daily_budget": "wait"}
+    assert (
+        looked(PipedriveLeadSensor(task_id="wait", lead_id=lead_id, **expected, **how)).method_name
+        == "execute_next_day"
+    )
+
+
 def test_a_poke_goes_on_from_the_one_before(sandbox, client, person_id):
     """Where archived leads are not found by id, a look through the newest of them is enough."""
     old = client.add_lead("Archived long ago", person_id=person_id)["id"]

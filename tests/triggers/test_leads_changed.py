@@ -21,9 +21,17 @@ from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_pipedrive_leads.exceptions import PipedriveValidationError
 from airflow_provider_pipedrive_leads.leads.waiting import pace
+from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor
 from airflow_provider_pipedrive_leads.triggers import leads_stream as module
 from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
-from airflow_provider_pipedrive_leads.triggers.leads_stream import AFTER_REFUSAL, BETWEEN_EVENTS
+from airflow_provider_pipedrive_leads.triggers.leads_stream import (
+    AFTER_REFUSAL,
+    BETWEEN_EVENTS,
+    Batch,
+    LeadsProducer,
+    Stream,
+    Watcher,
+)
 
 pytestmark = [pytest.mark.usefixtures("connection", "no_waiting"), pytest.mark.timeout(60)]
 LEADS, ARCHIVED, ME = "/v1/leads", "/v1/leads/archived", "/v1/users/me"
@@ -101,8 +109,10 @@ class Triggerer:
     Used as a context: on leaving, all that it runs is cancelled, as in a restart.
     """
 
-    def __init__(self, clock, sandbox) -> None:
+    def __init__(self, clock, sandbox, *, same_process=False) -> None:
         self._clock, self._sandbox = clock, sandbox
+        if not same_process:
+            module._streams.clear()
         self._streams = SharedStreamManager()
         self._ids = itertools.count(1)
         self._running = {}
@@ -165,7 +175,7 @@ class Triggerer:
 
 @pytest.fixture
 def triggerer(clock, sandbox):
-    return lambda: Triggerer(clock, sandbox)
+    return lambda **options: Triggerer(clock, sandbox, **options)
 
 
 def ids(told):
@@ -361,6 +371,55 @@ def test_after_a_long_stop_all_comes_in_events_of_bounded_size(sandbox, many, tr
     assert polls == 1
 
 
+@pytest.mark.parametrize("order", [("ahead", "behind"), ("behind", "ahead")])
+def test_who_is_behind_hears_of_what_another_was_told_before(client, person_id, triggerer, states, order):
+    """After a kill two cursors of the same second may differ in what they have seen."""
+
+    async def scenario():
+        async with triggerer() as airflow:
+            for asset in order:
+                airflow.start(trigger(), asset)
+            await airflow.settle()
+            lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
+            await airflow.poll()
+        for (asset, _), cursor in states.items():
+            assert lead["id"] in cursor["seen"]
+            if asset == "behind":
+                del cursor["seen"][lead["id"]]
+        async with triggerer() as airflow:
+            told = {asset: airflow.start(trigger(), asset) for asset in order}
+            await airflow.settle()
+        return {asset: ids(each) for asset, each in told.items()}, lead["id"]
+
+    told, lead_id = asyncio.run(scenario())
+    assert told == {"ahead": [], "behind": [lead_id]}
+
+
+def test_what_was_not_stored_is_not_left_behind_by_what_came_after(client, person_id, states, clock):
+    """Airflow may fail an event and take the one after it, which was made before that was known."""
+    from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+
+    kept = []
+
+    async def keep(cursor):
+        kept.append(cursor)
+
+    async def scenario():
+        watcher = Watcher("w", kinds=[], read_wishes=None, cursor=Cursor("A"), keep=keep, pace=(100, 1.0))
+        producer = LeadsProducer("pipedrive_default", Stream())
+        made = [
+            Batch([watcher], handled={watcher: Cursor(when)}, number=producer._next_number()) for when in ("B", "C")
+        ]
+        outcomes = [AdvanceOutcome(acked=0, failed=1), AdvanceOutcome(acked=1, failed=0)]
+        await producer.advance([AdvanceItem(batch, outcome) for batch, outcome in zip(made, outcomes, strict=True)])
+        assert kept == []
+        later = Batch([watcher], handled={watcher: Cursor("D")}, number=producer._next_number())
+        await producer.advance([AdvanceItem(later, outcomes[1])])
+        assert kept == [Cursor("D")]
+
+    asyncio.run(scenario())
+
+
 def test_what_waits_to_be_told_outlives_a_kill(many, triggerer):
     async def scenario():
         async with triggerer() as airflow:
@@ -509,6 +568,7 @@ def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, sta
             pause, then = clock.waits[-1], clock.now
             airflow.start(trigger(on=["created"]), "joined")  # whoever joins meanwhile makes no poll come sooner
             await airflow.settle()
+            await airflow.poll()
         return ids(told), lead["id"], pause, clock.now - then
 
     told, lead_id, pause, slept = asyncio.run(scenario())
@@ -585,6 +645,8 @@ def test_who_comes_back_does_not_poll_sooner(sandbox, triggerer, states, clock):
             banned_at, pause = clock.now, clock.waits[-1]
             airflow.start(trigger(on=["created"]), "joined")
             await airflow.settle()
+            assert not seen(sandbox, LEADS)
+            await airflow.poll()
             while not seen(sandbox, LEADS):
                 await asyncio.sleep(0.01)
             return clock.now - banned_at, pause
@@ -620,7 +682,7 @@ def test_a_store_that_fails_ends_nothing(client, person_id, triggerer, states, m
 def test_a_trigger_that_ends_and_starts_again_and_again_polls_no_faster(sandbox, triggerer, states, clock):
     async def scenario():
         for _ in range(5):
-            async with triggerer() as airflow:
+            async with triggerer(same_process=True) as airflow:
                 airflow.start(trigger(), "leads")
                 await airflow.settle() if not clock.waits else await asyncio.sleep(0.3)
 

@@ -62,6 +62,18 @@ def cursor_at(now: str) -> Cursor:
     return Cursor(moment_value("now", now))
 
 
+def before_all(cursors: Sequence[Cursor]) -> Cursor:
+    """From where a poll gives each of several readers all that is new to it, and some that is not.
+
+    :param cursors: at least one.
+    """
+    first, *others = cursors
+    known = {
+        lead_id: seen for lead_id, seen in first.seen.items() if all(each.seen.get(lead_id) == seen for each in others)
+    }
+    return Cursor(min(each.since for each in cursors), known)
+
+
 def poll(
     api: LeadsApi, cursor: Cursor, *, archived: bool, filter_id: int | str | None = None
 ) -> tuple[list[Change], Cursor]:

@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -33,7 +34,7 @@ from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.client import account_of
 from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
 from airflow_provider_pipedrive_leads.leads.waiting.fate import Fate, fate_of
-from airflow_provider_pipedrive_leads.leads.waiting.looks import Looks
+from airflow_provider_pipedrive_leads.leads.waiting.looks import THREADS, Looks
 from airflow_provider_pipedrive_leads.leads.waiting.pace import Pace, Trouble
 from airflow_provider_pipedrive_leads.leads.waiting.waits import (
     CONVERTED,
@@ -59,6 +60,7 @@ UNAUTHORIZED = 401
 PASSING_TROUBLE = (PipedriveConnectionError, PipedriveRateLimitError, PipedriveServerError)
 Result = TypeVar("Result")
 
+_paces: WeakKeyDictionary[AbstractEventLoop, dict[str, Pace]] = WeakKeyDictionary()
 _feeds: WeakKeyDictionary[AbstractEventLoop, dict[str, Feed]] = WeakKeyDictionary()
 
 
@@ -79,7 +81,8 @@ async def wait_for(client: PipedriveClient, wait: Wait, terms: Terms) -> list[st
     if account in feeds:
         client.close()
     else:
-        feeds[account] = Feed(Looks(client), is_over=lambda feed: _forget(feeds, account, feed))
+        pace = _paces.setdefault(asyncio.get_running_loop(), {}).setdefault(account, Pace(_clock()))
+        feeds[account] = Feed(Looks(client), pace, is_over=lambda feed: _forget(feeds, account, feed))
     return await feeds[account].wait_for(waiter)
 
 
@@ -152,22 +155,29 @@ class Feed:
     """The feed of one account.
 
     :param looks: at the account; ended when the last waiter leaves.
+    :param pace: of this account, with what earlier feeds owe.
     :param is_over: called with the feed then, or when it breaks down.
     """
 
-    def __init__(self, looks: Looks, is_over: Callable[[Feed], None]) -> None:
+    def __init__(self, looks: Looks, pace: Pace, is_over: Callable[[Feed], None]) -> None:
         self._looks = looks
         self._is_over = is_over
         self._waiters: dict[Waiter, None] = {}
         self._task: Task[None] | None = None
         self._hurry = asyncio.Event()
-        self._pace = Pace(_clock())
+        self._pace = pace
+        self._pace.begin_again(_clock())
+        self._places = asyncio.Semaphore(THREADS)
         self._looked_at: dict[str, float] = {}
         self._trouble = Trouble()
 
     async def wait_for(self, waiter: Waiter) -> list[str]:
         """Join, wait, and leave; see :func:`wait_for`."""
         self._waiters[waiter] = None
+        if waiter.lead_id:
+            self._looked_at.setdefault(waiter.lead_id, _clock())  # who joins has just looked
+        if self._trouble.day_error is not None and waiter.terms.on_daily_budget == "fail":
+            waiter.fail(self._trouble.day_error)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         elif waiter.terms.poll_interval < self._pace.seconds:
@@ -237,7 +247,7 @@ class Feed:
     async def _look_at_lead(self, lead_id: str, waiters: Sequence[Waiter]) -> None:
         there = min((waiter.since for waiter in waiters if waiter.changed), default=None)
         changed = min((waiter.changed for waiter in waiters if waiter.changed), default=None)
-        looked = await self._ask(self._looks.at_lead(lead_id, there=there, changed=changed), waiters)
+        looked = await self._ask(partial(self._looks.at_lead, lead_id, there=there, changed=changed), waiters)
         if looked is None:
             return
         seen, unseen_since = looked
@@ -250,7 +260,7 @@ class Feed:
         told = [each for each in waiters if looks.reads(each.wait) and _filter_id(each) == filter_id]
         since = {waiter: waiter.since for waiter in told}
         archived = looks.archived and filter_id is None
-        changes = await self._ask(self._looks.at_changes(filter_id, since, archived=archived), told)
+        changes = await self._ask(partial(self._looks.at_changes, filter_id, since, archived=archived), told)
         if changes is None:
             return
         fates = {change.lead["id"]: fate_of(change.lead) for change in changes}
@@ -263,20 +273,23 @@ class Feed:
 
     async def _look_at_deals(self, looks: Plan, waiters: Sequence[Waiter]) -> None:
         told = [each for each in waiters if isinstance(each.wait, OneLead) and looks.deals_tell(each.wait)]
-        made = await self._ask(self._looks.at_deals({waiter: waiter.since for waiter in told}), told)
+        made = await self._ask(partial(self._looks.at_deals, {waiter: waiter.since for waiter in told}), told)
         for waiter in told:
             deal_id = (made or {}).get(waiter.lead_id)
             if deal_id is not None:
                 waiter.take_fate(Fate(CONVERTED, deal_id=deal_id))
 
-    async def _ask(self, look: Awaitable[Result], waiters: Iterable[Waiter]) -> Result | None:
+    async def _ask(self, look: Callable[[], Awaitable[Result]], waiters: Iterable[Waiter]) -> Result | None:
         """Give what a look found; None if nothing: the waiters are told why, or the next poll asks again."""
         try:
-            found = await look
+            async with self._places:
+                if self._trouble.stands_against_more:
+                    return None
+                found = await look()
         except PASSING_TROUBLE as error:
             self._trouble.passing(error, _now())
         except PipedriveDailyBudgetError as error:
-            over = self._trouble.day_spent(_now())
+            over = self._trouble.day_spent(error, _now())
             _fail((each for each in self._waiters if over or each.terms.on_daily_budget == "fail"), error)
         except PipedriveAuthError as error:
             if error.status != UNAUTHORIZED:

@@ -14,7 +14,7 @@ from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_provider_pipedrive_leads.api.errors import PipedriveError
+    from airflow_provider_pipedrive_leads.api.errors import PipedriveDailyBudgetError, PipedriveError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class Pace:
     def __init__(self, now: float) -> None:
         self.seconds = 0.0
         self.allowance = Allowance(POLL_INTERVAL, None, DAILY_SHARE)
+        self._cost = 1
         self._owed = 0.0
         self._polled_at = now
         self._told = ""
@@ -39,11 +40,17 @@ class Pace:
         """When to poll next."""
         return self._polled_at + self.seconds
 
+    def begin_again(self, now: float) -> None:
+        """Go on after a pause, with what is still owed."""
+        self._owed = self.allowance.owed(self._owed, now - self._polled_at, 0, self._cost)
+        self._polled_at = now
+
     def choose(self, allowances: Iterable[Allowance], cost: int) -> None:
         """Take the allowance that lets the next poll come first, and say so.
 
         :param cost: API tokens of a usual poll.
         """
+        self._cost = cost
         self.seconds, self.allowance = min(
             ((each.seconds_to_next(cost, self._owed), each) for each in allowances), key=lambda each: each[0]
         )
@@ -62,7 +69,11 @@ class Pace:
 
 
 class Trouble:
-    """What stands against polling, from one poll to the next."""
+    """What stands against polling, from one poll to the next.
+
+    :ivar answered: whether something was found out in this poll.
+    :ivar day_error: what said in the last poll that the day is spent.
+    """
 
     def __init__(self) -> None:
         self.answered = False
@@ -70,20 +81,20 @@ class Trouble:
         self._not_before: datetime | None = None
         self._refused_now = False
         self._refused_before = False
-        self._spent_now = False
+        self.day_error: PipedriveDailyBudgetError | None = None
         self._spent_since: datetime | None = None
 
     def begin_poll(self) -> None:
         """A poll begins."""
-        self.answered = self._spent_now = False
-        self._not_before = None
+        self.answered = False
+        self.day_error = self._not_before = None
         self._refused_before, self._refused_now = self._refused_now, False
 
     def end_poll(self) -> None:
         """A poll has ended."""
         if self.answered:
             self._is_told = False
-        if self.answered and not self._spent_now:
+        if self.answered and self.day_error is None:
             self._spent_since = None
 
     def passing(self, error: PipedriveError, now: datetime) -> None:
@@ -100,9 +111,14 @@ class Trouble:
         self._refused_now = True
         return self._refused_before
 
-    def day_spent(self, now: datetime) -> bool:
+    @property
+    def stands_against_more(self) -> bool:
+        """Whether the rest of a poll would meet the same."""
+        return self._refused_now or self._not_before is not None or self.day_error is not None
+
+    def day_spent(self, error: PipedriveDailyBudgetError, now: datetime) -> bool:
         """Meet a spent day; True if it lasts longer than a day."""
-        self._spent_now = True
+        self.day_error = error
         self._spent_since = self._spent_since or now
         probe = next_probe(now, self._spent_since)
         if probe is not None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_pipedrive_leads.exceptions import PipedriveServerError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.leads.reading.walk import Page
 from airflow_provider_pipedrive_leads.leads.waiting import changes as module
-from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor, cursor_at, poll, read_changes
+from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor, before_all, cursor_at, poll, read_changes
 from tests.leads.simulated_account import (
     Answer,
     Beginning,
@@ -118,6 +118,18 @@ def test_what_slips_through_between_the_two_lists_is_given_next():
         found, cursor = read_changes(source, cursor, archived=True, clock=lambda: account.now_ms / 1000)
         given_out.append([each.lead["id"] for each in found])
     assert given_out == [[edited], [slipped]]
+
+
+def test_a_poll_for_several_readers_gives_each_what_is_new_to_it(sandbox, client, person_id, cursor):
+    """The oldest cursor may have seen what a younger one, or one of the same second, has not."""
+    made = [client.add_lead(f"Lead {number}", person_id=person_id)["id"] for number in range(3)]
+    _, ahead = poll(client, cursor, archived=False)
+    behind = Cursor(ahead.since, {made[0]: ahead.seen[made[0]]})
+    for cursors in ([ahead, behind], [behind, ahead]):
+        found, _ = poll(client, before_all(cursors), archived=False)
+        assert {each.lead["id"] for each in found} == set(made[1:])
+    later = Cursor("2999-01-01T00:00:00Z", {})
+    assert before_all([ahead, later]) == Cursor(ahead.since, {})
 
 
 @pytest.fixture

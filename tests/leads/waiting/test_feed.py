@@ -25,8 +25,10 @@ from airflow_provider_pipedrive_leads.exceptions import (
 )
 from airflow_provider_pipedrive_leads.leads.waiting import feed as module
 from airflow_provider_pipedrive_leads.leads.waiting import pace
+from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
 from airflow_provider_pipedrive_leads.leads.waiting.feed import wait_for
 from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_lead, look_for_leads
+from airflow_provider_pipedrive_leads.leads.waiting.looks import THREADS
 from airflow_provider_pipedrive_leads.leads.waiting.one_look import OneLook
 from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, OneLead, Terms, plan, whose_turn
 
@@ -82,6 +84,21 @@ def test_leads_of_a_list_have_turns(tokens, turns):
     chosen = whose_turn(looks, tokens, looked_at)
     assert len(chosen) == turns
     assert not set(chosen) & looked_at.keys()
+
+
+def test_what_earlier_feeds_owe_is_owed_still():
+    """A feed that ends and begins again every hour finds no new savings."""
+    day, now = 0, 0.0
+    of_account = pace.Pace(now)
+    while now < 86_400:
+        now += 300
+        of_account.begin_again(now)
+        for _ in range(10):
+            of_account.choose([Allowance(300, None, 0.1)], 62)
+            now = max(now, of_account.due)
+            of_account.polled(now, 62, 62)
+            day += 62 if now < 86_400 else 0
+    assert day <= 3_000 + 62
 
 
 @pytest.fixture
@@ -267,6 +284,20 @@ def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(opened, sandbox, client,
             with pytest.raises(PipedriveNotFoundError, match=f"was {end}"):
                 await ended(tasks[0])
             assert not any(task.done() for task in tasks[1:])
+
+    asyncio.run(run())
+
+
+def test_who_joins_waits_for_its_turn(opened, leads):
+    """Else leads that others wait for would have none while there are new ones."""
+    waits = [one(lead_id, {"title": "Never"}) for lead_id in leads]
+
+    async def run():
+        async with all_waiting(opened, *waits[:14], terms=Terms()):
+            (feed,) = module._feeds[asyncio.get_running_loop()].values()
+            feed._looked_at = dict.fromkeys(feed._looked_at, -1.0)
+            async with all_waiting(opened, *waits[14:], terms=Terms()):
+                assert whose_turn(feed._plan(), 0, feed._looked_at)[0] in leads[:14]
 
     asyncio.run(run())
 
@@ -510,6 +541,21 @@ def test_a_spent_day_fails_some_and_others_wait(virtual_time, opened, sandbox, l
     probes = [began + timedelta(seconds=sum(virtual_time["slept"][: count + 1])) for count in (1, 2)]
     assert (probes[0].hour, probes[0].minute) == (0, 0)
     assert probes[1] - probes[0] == timedelta(minutes=30)
+
+
+def test_a_ban_ends_a_poll(virtual_time, opened, sandbox, leads):
+    """Many that are looked at by id do not each ask once more."""
+    sandbox.control.fault("GET", "/v1/leads/*", "html", status=403, times=100)
+
+    async def run():
+        waits = [one(lead_id, {"title": "Never"}) for lead_id in leads[:9]]
+        async with all_waiting(opened, *waits, terms=Terms(poll_interval=20, daily_share=1.0)):
+            sandbox.control.reset_counters()
+            while len(virtual_time["slept"]) < 2:
+                await asyncio.sleep(0.01)
+            return len(sandbox.control.requests())
+
+    assert asyncio.run(run()) <= 2 * THREADS  # of two polls
 
 
 def test_a_ban_is_sat_out(virtual_time, opened, sandbox, client, leads):
