@@ -55,7 +55,7 @@ class Allowance(msgspec.Struct, frozen=True):
 
         :param owed: what polls cost so far and is not paid by the share yet.
         """
-        room = max(0.0, self.savings(cost) - cost)
+        room = max(0.0, self.savings(cost) - 2 * cost)  # a poll may read a page more than usual
         return max(self.poll_interval, (min(owed, self.tokens + cost) - room) / self.a_second(cost))
 
     def owed(self, before: float, seconds: float, spent: int, cost: int) -> float:

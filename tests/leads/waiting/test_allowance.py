@@ -75,5 +75,5 @@ def test_usual_polls_stay_within_the_share(allowance, cost):
 def test_what_was_saved_pays_for_a_dear_poll():
     allowance = Allowance(300, None, 0.1)
     assert allowance.seconds_to_next(20, allowance.owed(0, 300, 250, 20)) == 300
-    assert allowance.seconds_to_next(20, allowance.owed(0, 300, 600, 20)) == pytest.approx(10_240)
+    assert allowance.seconds_to_next(20, allowance.owed(0, 300, 600, 20)) == pytest.approx(10_880)
     assert allowance.seconds_to_next(20, allowance.owed(0, 300, 100_000, 20)) < 1.2 * DAY
