@@ -386,9 +386,5 @@ def _clock() -> float:
     return time.monotonic()
 
 
-async def _sleep(seconds: float) -> None:
-    await asyncio.sleep(seconds)
-
-
 async def _wait(event: asyncio.Event, seconds: float | None) -> None:
     await asyncio.wait_for(event.wait(), seconds)

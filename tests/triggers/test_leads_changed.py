@@ -99,7 +99,6 @@ def clock(monkeypatch):
     found = Clock()
     monkeypatch.setattr(module, "_clock", lambda: found.now)
     monkeypatch.setattr(module, "_wait", found.wait)
-    monkeypatch.setattr(module, "_sleep", found.sleep)
     return found
 
 
