@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -85,6 +85,21 @@ def account_of(settings: ConnectionSettings) -> str:
 def _shared_pace(settings: ConnectionSettings) -> _Pace:
     with _paces_lock:
         return _paces.setdefault(account_of(settings), _Pace())
+
+
+class Account(NamedTuple):
+    """What it takes to make clients for an account; it may be shared, while each client is closed by its owner.
+
+    :param settings: from :func:`api.connection.read_connection`.
+    :param token_store: where OAuth tokens are kept; default: in memory of each client.
+    """
+
+    settings: ConnectionSettings
+    token_store: TokenStore | None = None
+
+    def connect(self) -> PipedriveClient:
+        """Make a client."""
+        return PipedriveClient(self.settings, token_store=self.token_store)
 
 
 def _prepared(call: Call, server: str, header: Mapping[str, Secret]) -> requests.PreparedRequest:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON, Call
     from airflow_provider_pipedrive_leads.api.fields import Catalogue
     from airflow_provider_pipedrive_leads.api.replies import Reply
-    from airflow_provider_pipedrive_leads.client import PipedriveClient
+    from airflow_provider_pipedrive_leads.client import Account, PipedriveClient
     from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
 
 PATHS_IN_CATALOGUE = ("/v1/leadLabels", "/v1/dealFields", "/api/v2/dealFields")
@@ -51,11 +51,18 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
     def get_conn(self) -> PipedriveClient:
         """Give the client behind the hook; made at the first call."""
         if self._client is None:
-            from airflow_provider_pipedrive_leads.client import PipedriveClient
-            from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
-
-            self._client = PipedriveClient(self._settings(), token_store=VariableTokenStore(self.pipedrive_conn_id))
+            self._client = self.account().connect()
         return self._client
+
+    def account(self) -> Account:
+        """Look the connection up, and give the account that it names: whoever holds it can make clients for it.
+
+        :raises PipedriveConfigError: a form field is not what it should be.
+        """
+        from airflow_provider_pipedrive_leads.client import Account
+        from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
+
+        return Account(self._settings(), VariableTokenStore(self.pipedrive_conn_id))
 
     def close(self) -> None:
         """Give the sockets back; the next call opens new ones."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_pipedrive_leads.triggers.threads import in_thread
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -68,12 +70,12 @@ class PipedriveConversionTrigger(BaseTrigger):
         deadline = datetime.fromisoformat(self.deadline)
         wait, waited = max(FIRST_WAIT, self.poll_interval), 0.0
         try:
-            client = await asyncio.to_thread(hook.get_conn)
+            client = await in_thread(self.pipedrive_conn_id, hook.get_conn)
             while True:
                 await _sleep(wait)
                 waited += wait
-                verdict = await asyncio.to_thread(
-                    ask, client, DIRECTIONS[self.source], self.source_id, self.conversion_id
+                verdict = await in_thread(
+                    self.pipedrive_conn_id, ask, client, DIRECTIONS[self.source], self.source_id, self.conversion_id
                 )
                 left = (deadline - _now()).total_seconds()
                 if verdict.outcome != "wait" or left <= 0:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_pipedrive_leads.triggers.threads import in_thread
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -45,7 +47,7 @@ class PipedriveDailyBudgetTrigger(BaseTrigger):
         while (probe := next_probe(_now(), since)) is not None:
             await _sleep((probe - _now()).total_seconds())
             try:
-                if await asyncio.to_thread(self._budget_is_back):
+                if await in_thread(self.pipedrive_conn_id, self._budget_is_back):
                     yield TriggerEvent({"status": "success"})
                     return
             except (PipedriveConnectionError, PipedriveRateLimitError, PipedriveServerError) as error:

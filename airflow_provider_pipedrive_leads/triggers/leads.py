@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
+from airflow_provider_pipedrive_leads.triggers.threads import in_thread
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from airflow_provider_pipedrive_leads.client import PipedriveClient
-    from airflow_provider_pipedrive_leads.leads.waiting.waits import Terms, Wait
+    from airflow_provider_pipedrive_leads.client import Account
 
 __all__ = ["PipedriveLeadTrigger", "PipedriveLeadsChangedTrigger", "PipedriveLeadsTrigger"]
 
 FIRST_WAIT = 10.0
 """Seconds: a trigger that fires while the worker is still leaving the task loses its event in Airflow 3.3."""
+
+_lookups: WeakKeyDictionary[AbstractEventLoop, dict[str, Task[Account]]] = WeakKeyDictionary()
 
 
 class PipedriveLeadTrigger(BaseTrigger):
@@ -131,25 +135,38 @@ async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> Trigg
     soonest = loop.time() + FIRST_WAIT
     found: dict[str, Any]
     try:
-        client, wait, terms = await asyncio.to_thread(_prepared, trigger)
-        from airflow_provider_pipedrive_leads.leads.waiting.feed import wait_for
-
-        found = {"status": "success", "lead_ids": await wait_for(client, wait, terms)}
+        account = await _account(trigger.pipedrive_conn_id)
+        found = {"status": "success", "lead_ids": await _found(trigger, account)}
     except PipedriveError as error:
         found = {"status": "error", "error": type(error).__name__, "message": str(error)}
     await asyncio.sleep(soonest - loop.time())  # the feed may have found it for others a moment after this one joined
     return TriggerEvent(found)
 
 
-def _prepared(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> tuple[PipedriveClient, Wait, Terms]:
-    """Do in a thread what takes long: look the connection up, and load what the first wait of a process needs."""
-    import msgspec
+async def _account(pipedrive_conn_id: str) -> Account:
+    """Look a connection up once for all triggers that begin meanwhile: a triggerer may start a thousand at once."""
+    under_way = _lookups.setdefault(asyncio.get_running_loop(), {})
+    if pipedrive_conn_id not in under_way:
+        lookup = asyncio.create_task(in_thread(pipedrive_conn_id, _looked_up, pipedrive_conn_id))
+        lookup.add_done_callback(lambda _: under_way.pop(pipedrive_conn_id))
+        under_way[pipedrive_conn_id] = lookup
+    return await asyncio.shield(under_way[pipedrive_conn_id])
 
+
+def _looked_up(pipedrive_conn_id: str) -> Account:
+    """Load what the first wait of a process needs, too: both take long."""
     import airflow_provider_pipedrive_leads.leads.waiting.feed  # noqa: F401
     from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+
+    return PipedriveLeadsHook(pipedrive_conn_id).account()
+
+
+async def _found(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger, account: Account) -> list[str]:
+    import msgspec
+
+    from airflow_provider_pipedrive_leads.leads.waiting.feed import wait_for
     from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, OneLead, Terms
 
     is_one = isinstance(trigger, PipedriveLeadTrigger)
     wait = msgspec.convert(trigger.wait, OneLead) if is_one else msgspec.convert(trigger.wait, ManyLeads)
-    client = PipedriveLeadsHook(trigger.pipedrive_conn_id).get_conn()
-    return client, wait, msgspec.convert(trigger.terms, Terms)
+    return await wait_for(account, wait, msgspec.convert(trigger.terms, Terms))

@@ -38,6 +38,7 @@ from airflow_provider_pipedrive_leads.leads.waiting.changes import ARCHIVED, Cha
 from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import next_probe
 from airflow_provider_pipedrive_leads.leads.waiting.pace import Pace
 from airflow_provider_pipedrive_leads.leads.waiting.polling import SHORTEST_INTERVAL
+from airflow_provider_pipedrive_leads.triggers.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -260,10 +261,11 @@ class LeadsProducer(SharedStreamProducer):
         cost = tokens_per_poll(sorted({kind for watcher in watchers for kind in watcher.kinds}))
         batch = None
         try:
-            begun = await asyncio.to_thread(self._place, [watcher for watcher in watchers if watcher.cursor is None])
+            unplaced = [watcher for watcher in watchers if watcher.cursor is None]
+            begun = await in_thread(self._conn_id, self._place, unplaced)
             for watcher, cursor in begun.items():
                 await watcher.keep(cursor)
-            batch = await asyncio.to_thread(self._poll, watchers)
+            batch = await in_thread(self._conn_id, self._poll, watchers)
         except Exception as error:  # noqa: BLE001 - see the module: nothing ends by itself
             stream.not_before = _clock() + self._after_failure(error, watchers)
             self._drop_hook()

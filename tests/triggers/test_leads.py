@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads.waiting import feed
 from airflow_provider_pipedrive_leads.triggers import leads as module
 from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadsTrigger, PipedriveLeadTrigger
@@ -133,12 +134,55 @@ def test_cancelling_leaves_neither_thread_nor_poll(sandbox, lead):
             await running
         await asyncio.sleep(0.3)
         assert not feed._feeds[asyncio.get_running_loop()]
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("pipedrive-")]
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("pipedrive-feed")]
         sandbox.control.reset_counters()
         await asyncio.sleep(0.7)
         assert sandbox.control.requests() == []
 
     asyncio.run(run())
+
+
+@pytest.fixture
+def lookups(monkeypatch):
+    """The ids of the connections that were looked up."""
+    seen = []
+    look_up = PipedriveLeadsHook.get_connection
+
+    def counted(_, conn_id):
+        seen.append(conn_id)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(PipedriveLeadsHook, "get_connection", counted)
+    return seen
+
+
+def many_beginning(conn_id="pipedrive_default"):
+    triggers = [PipedriveLeadsTrigger(min_count=1, since=SINCE, pipedrive_conn_id=conn_id, **QUICK) for _ in range(50)]
+    return [asyncio.create_task(anext(trigger.run())) for trigger in triggers]
+
+
+def test_who_begins_together_looks_the_connection_up_once(lookups, client, lead):
+    async def run():
+        for _ in range(2):  # later on it may have been edited
+            first, *others = many_beginning()
+            await asyncio.sleep(0)
+            first.cancel()
+            events = await asyncio.wait_for(asyncio.gather(*others), 10)
+            assert all(lead["id"] in event.payload["lead_ids"] for event in events)
+
+    client.update_lead(lead["id"], title="Changed")
+    asyncio.run(run())
+    assert lookups == ["pipedrive_default"] * 2
+
+
+def test_all_who_begin_together_are_told_of_a_bad_connection(lookups, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({"conn_type": "pipedrive"}))
+
+    async def run():
+        return await asyncio.gather(*many_beginning("crm"))
+
+    assert {event.payload["error"] for event in asyncio.run(run())} == {"PipedriveConfigError"}
+    assert lookups == ["crm"]
 
 
 def seconds_queued():
@@ -187,9 +231,8 @@ def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
         for trigger in triggers:
             tasks.append(asyncio.create_task(anext(trigger.run())))
             await asyncio.sleep(0)  # as the triggerer does
-        await asyncio.sleep(4 * interval)  # all have joined
+        await asyncio.sleep(interval)  # all have joined
         await asyncio.to_thread(sandbox.control.reset_counters)
-        held.clear()
         began = time.monotonic()
         for lead_id in made:
             await asyncio.to_thread(client.update_lead, lead_id, title="Changed")

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
     from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
-    from airflow_provider_pipedrive_leads.client import PipedriveClient
+    from airflow_provider_pipedrive_leads.client import Account
     from airflow_provider_pipedrive_leads.leads.waiting.changes import Change
     from airflow_provider_pipedrive_leads.leads.waiting.waits import Plan, Terms, Wait
 
@@ -64,31 +64,24 @@ _paces: WeakKeyDictionary[AbstractEventLoop, dict[str, Pace]] = WeakKeyDictionar
 _feeds: WeakKeyDictionary[AbstractEventLoop, dict[str, Feed]] = WeakKeyDictionary()
 
 
-async def wait_for(client: PipedriveClient, wait: Wait, terms: Terms) -> list[str]:
+async def wait_for(account: Account, wait: Wait, terms: Terms) -> list[str]:
     """Wait in the feed of an account until a wait is over.
 
-    :param client: handed over: it is closed here, at once where the account has a feed already.
     :return: the id of the lead, or the ids of the leads that matched.
     :raises PipedriveError: it can never be over, or the account refuses to be asked.
     """
-    feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
-    account = account_of(client.settings)
-    try:
-        waiter = Waiter(wait, terms)
-    except PipedriveError:
-        client.close()
-        raise
-    if account in feeds:
-        client.close()
-    else:
-        pace = _paces.setdefault(asyncio.get_running_loop(), {}).setdefault(account, Pace(_clock()))
-        feeds[account] = Feed(Looks(client), pace, is_over=lambda feed: _forget(feeds, account, feed))
-    return await feeds[account].wait_for(waiter)
+    waiter = Waiter(wait, terms)
+    loop, name = asyncio.get_running_loop(), account_of(account.settings)
+    feeds = _feeds.setdefault(loop, {})
+    if name not in feeds:
+        pace = _paces.setdefault(loop, {}).setdefault(name, Pace(_clock()))
+        feeds[name] = Feed(Looks(account.connect()), pace, is_over=lambda feed: _forget(feeds, name, feed))
+    return await feeds[name].wait_for(waiter)
 
 
-def _forget(feeds: dict[str, Feed], account: str, feed: Feed) -> None:
-    if feeds.get(account) is feed:
-        del feeds[account]
+def _forget(feeds: dict[str, Feed], name: str, feed: Feed) -> None:
+    if feeds.get(name) is feed:
+        del feeds[name]
 
 
 class Waiter:
