@@ -11,6 +11,7 @@ import random
 import ssl
 import threading
 import time
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -107,14 +108,21 @@ def _prepared(call: Call, server: str, header: Mapping[str, Secret]) -> requests
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING, "Accept": "application/json"}
     request = requests.PreparedRequest()
     request.prepare_method(call.method)
-    request.prepare_url(f"{server}{call.path}?{urlencode(call.query)}" if call.query else server + call.path, None)
+    request.url = _url(server) + (f"{call.path}?{urlencode(call.query)}" if call.query else call.path)
     if call.body is not None:
         headers["Content-Type"] = "application/json"
     request.prepare_headers(headers)
-    request.prepare_cookies({})
     request.prepare_body(None if call.body is None else msgspec.json.encode(call.body), None)
     request.headers.update({name: value.reveal for name, value in header.items()})
     return request
+
+
+@lru_cache(maxsize=16)
+def _url(server: str) -> str:
+    """Give a server's address as it is sent, without a slash at the end."""
+    request = requests.PreparedRequest()
+    request.prepare_url(server, None)
+    return str(request.url).rstrip("/")
 
 
 class PipedriveClient(LeadsApi):
@@ -151,9 +159,9 @@ class PipedriveClient(LeadsApi):
         self._session.trust_env = False  # see _environment_of
         self._session.headers["User-Agent"] = USER_AGENT
         self._connections = OpenConnections()
-        adapter = self._connections.adapter(POOL_SIZE)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._adapter = self._connections.adapter(POOL_SIZE)
+        self._session.mount("https://", self._adapter)
+        self._session.mount("http://", self._adapter)
         self._login = login_for(settings, self._session, token_store)
 
     @property
@@ -259,11 +267,10 @@ class PipedriveClient(LeadsApi):
     ) -> tuple[int, dict[str, str], bytes, float]:
         """Send, and give status, headers, body and the time at which the answer began to arrive."""
         try:
-            with self._session.send(
+            with self._adapter.send(
                 _prepared(call, server, header),
                 **self._environment_of(server),
                 timeout=self.settings.timeout,
-                allow_redirects=False,
                 stream=True,
             ) as response:
                 answered = self._clock()

@@ -85,9 +85,10 @@ def _custom_fields() -> list[seed.Document]:
 
 def _templates() -> list[bytes]:
     """Leads as JSON with a comma behind, and with holes for what no two leads share."""
-    setting = seed.Setting(
-        Company(), seed.contacts(0, SHAPES), _custom_fields(), [label["id"] for label in seed.labels()]
-    )
+    people = seed.contacts(0, SHAPES)
+    organizations = {each["id"]: each for each in people.organizations}
+    labels = [label["id"] for label in seed.labels()]
+    setting = seed.Setting(Company(), people, organizations, _custom_fields(), labels)
     drawn, again = (seed.leads(seed.LeadRecipe(SHAPES, number, archived_share=0), setting) for number in (0, 1))
     return [_template({**lead, **_without(other, lead)}) for lead, other in zip(drawn, again, strict=True)]
 

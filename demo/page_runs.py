@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,4 +73,4 @@ def _run(dag: DAG) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

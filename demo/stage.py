@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +52,7 @@ def empty_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def process(
-    *command: str | Path, env: dict[str, str] | None = None, **options: object
-) -> Iterator[subprocess.Popen[str]]:
+def process(*command: str | Path, env: dict[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a command in a process group of its own; on leaving, nothing of that group is left."""
     running = subprocess.Popen(
         [str(part) for part in command], env=env, cwd=ROOT, start_new_session=True, text=True, **options

@@ -101,7 +101,7 @@ def wait_until_healthy(airflow: subprocess.Popen[str], address: str, parts: tupl
 
 def login_of(home: Path) -> tuple[str, str]:
     """Give the user and the password that Airflow has made up."""
-    passwords = json.loads((home / "simple_auth_manager_passwords.json.generated").read_text())
+    passwords: dict[str, str] = json.loads((home / "simple_auth_manager_passwords.json.generated").read_text())
     return next(iter(passwords.items()))
 
 

@@ -79,10 +79,10 @@ class PipedriveLeadSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look at the lead until it is as expected, here or in a trigger."""
-        with daily_budget(self, _deadline(self)), _never_failing(self):
+        with daily_budget(self, _deadline(self, context)), _never_failing(self):
             if not self.deferrable:
                 return super().execute(context)
-            return self._look_and_leave()
+            return self._look_and_leave(context)
 
     def execute_complete(
         self,
@@ -115,7 +115,7 @@ class PipedriveLeadSensor(BaseSensorOperator):
             self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
         return PokeReturnValue(is_done=not missing, xcom_value=wait.lead_id)
 
-    def _look_and_leave(self) -> str:
+    def _look_and_leave(self, context: Context) -> str:
         import msgspec
 
         from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_lead
@@ -127,7 +127,7 @@ class PipedriveLeadSensor(BaseSensorOperator):
             self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
             known = msgspec.to_builtins(wait)
             trigger = PipedriveLeadTrigger(**known, **terms, pipedrive_conn_id=self.pipedrive_conn_id)
-            _leave(self, trigger, _deadline(self))
+            _leave(self, trigger, _deadline(self, context))
         return wait.lead_id
 
 
@@ -205,7 +205,7 @@ class PipedriveLeadsSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look for leads until enough match, here or in a trigger."""
-        deadline = _deadline(self)
+        deadline = _deadline(self, context)
         with daily_budget(self, deadline), _never_failing(self):
             if not self.deferrable:
                 return super().execute(context)
@@ -213,14 +213,14 @@ class PipedriveLeadsSensor(BaseSensorOperator):
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002
+        context: Context,
         event: dict[str, Any] | None = None,
         deadline: str | None = None,
     ) -> list[str]:
         """Look once more: leads that the trigger saw match may be gone."""
         with _never_failing(self):
             _lead_ids(event)
-        deadline = deadline or _deadline(self)
+        deadline = deadline or _deadline(self, context)
         with daily_budget(self, deadline), _never_failing(self):
             return self._look_and_leave(deadline)
 
@@ -311,7 +311,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask how the conversion stands until it has ended, here or in a trigger."""
-        deadline = _deadline(self)
+        deadline = _deadline(self, context)
         with daily_budget(self, deadline), _never_failing(self):
             if not self.deferrable:
                 return super().execute(context)
@@ -319,7 +319,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002
+        context: Context,
         event: dict[str, Any] | None = None,
         deadline: str | None = None,
     ) -> int:
@@ -327,7 +327,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         from airflow_provider_pipedrive_leads.leads.waiting.first_look import deal_made
         from airflow_provider_pipedrive_leads.leads.writing.conversion import read_verdict
 
-        deadline = deadline or _deadline(self)
+        deadline = deadline or _deadline(self, context)
         with daily_budget(self, deadline), _never_failing(self):
             check_event(event)
             hook = PipedriveLeadsHook(self.pipedrive_conn_id)
@@ -403,8 +403,9 @@ def _lead_ids(event: Mapping[str, Any] | None) -> list[str]:
     return found
 
 
-def _deadline(sensor: BaseSensorOperator) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=sensor.timeout)).isoformat()
+def _deadline(sensor: BaseSensorOperator, context: Context) -> str:
+    began = context["ti"].get_first_reschedule_date(context) if sensor.reschedule else None
+    return ((began or datetime.now(UTC)) + timedelta(seconds=sensor.timeout)).isoformat()
 
 
 def _keep_deadline(sensor: BaseSensorOperator, deadline: str | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pytest
 from airflow.sdk import DAG
@@ -134,18 +135,23 @@ def test_mapped_and_deferred(run_dag, sandbox, client, lead_id, person_id):
     assert ran.returned == {("wait", 0): lead_id, ("wait", 1): other}
 
 
+class Rescheduled(NamedTuple):
+    """A task instance that was rescheduled."""
+
+    first: datetime | None = None
+
+    def get_first_reschedule_date(self, context):
+        return self.first
+
+
 def test_rescheduled(client, lead_id):
     from airflow.sdk.exceptions import AirflowRescheduleException
 
-    class Ti:
-        def get_first_reschedule_date(self, context):
-            return None
-
     sensor = PipedriveLeadSensor(task_id="wait", lead_id=lead_id, expected={"title": "After"}, mode="reschedule")
     with pytest.raises(AirflowRescheduleException):
-        sensor.execute.__wrapped__(sensor, {"ti": Ti()})
+        sensor.execute.__wrapped__(sensor, {"ti": Rescheduled()})
     client.update_lead(lead_id, title="After")
-    assert sensor.execute.__wrapped__(sensor, {"ti": Ti()}) == lead_id
+    assert sensor.execute.__wrapped__(sensor, {"ti": Rescheduled()}) == lead_id
 
 
 def test_what_is_there_already_needs_no_trigger(client, lead_id, person_id):
@@ -282,6 +288,22 @@ def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, how):
         sensor.execute_next_day({}, {"status": "success"}, **first.kwargs)
     assert again.value.method_name == first.method_name == "execute_next_day"
     assert again.value.timeout < timedelta(seconds=599)
+
+
+def test_a_spent_day_does_not_lengthen_the_wait_of_who_was_rescheduled(sandbox, lead_id):
+    sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
+    sensor = PipedriveLeadSensor(
+        task_id="wait",
+        lead_id=lead_id,
+        expected={"title": "x"},
+        on_daily_budget="wait",
+        timeout=600,
+        mode="reschedule",
+    )
+    began = datetime.now(UTC) - timedelta(seconds=200)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute.__wrapped__(sensor, {"ti": Rescheduled(began)})
+    assert timedelta(seconds=390) < deferred.value.timeout <= timedelta(seconds=400)
 
 
 @pytest.mark.parametrize("how", [{"deferrable": True}, {}], ids=["deferred", "poke"])
