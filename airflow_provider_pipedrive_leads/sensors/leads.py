@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk import PokeReturnValue, conf
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveDailyBudgetError, PipedriveError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.links.deal import PipedriveDealLink
@@ -16,19 +15,21 @@ from airflow_provider_pipedrive_leads.links.lead import PipedriveLeadLink
 from airflow_provider_pipedrive_leads.operators.daily_budget import check_event, daily_budget
 from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory
 from airflow_provider_pipedrive_leads.retry_policy import PIPEDRIVE_RETRY_POLICY
+from airflow_provider_pipedrive_leads.sensors.waiting import PipedriveSensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context, RetryPolicy
-    from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, Terms
 
 CONVERSION_POLL_INTERVAL = 30.0
+BEYOND_DEADLINE = timedelta(days=1)
+"""A sensor's time-out is Airflow's to raise, not the trigger's."""
 
 
-class PipedriveLeadSensor(BaseSensorOperator):
+class PipedriveLeadSensor(PipedriveSensor):
     """Wait until a lead has the expected values, or is gone.
 
     Each poke costs 2 API tokens. Deferred, all sensors of an account share one poll. A lead that does not exist is an
@@ -77,13 +78,6 @@ class PipedriveLeadSensor(BaseSensorOperator):
         self.on_daily_budget = on_daily_budget
         self._hook: PipedriveLeadsHook | None = None
 
-    def execute(self, context: Context) -> Any:
-        """Look at the lead until it is as expected, here or in a trigger."""
-        with daily_budget(self, _deadline(self, context)), _never_failing(self):
-            if not self.deferrable:
-                return super().execute(context)
-            return self._look_and_leave(context)
-
     def execute_complete(
         self,
         context: Context,  # noqa: ARG002
@@ -91,16 +85,8 @@ class PipedriveLeadSensor(BaseSensorOperator):
         deadline: str | None = None,  # noqa: ARG002
     ) -> str:
         """Go on with what the trigger found."""
-        with _never_failing(self):
+        with self.never_failing():
             return _lead_ids(event)[0]
-
-    def execute_next_day(
-        self, context: Context, event: dict[str, Any] | None = None, deadline: str | None = None
-    ) -> Any:
-        """Go on when the day's budget is back."""
-        check_event(event)
-        _keep_deadline(self, deadline)
-        return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the lead and compare."""
@@ -115,7 +101,8 @@ class PipedriveLeadSensor(BaseSensorOperator):
             self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
         return PokeReturnValue(is_done=not missing, xcom_value=wait.lead_id)
 
-    def _look_and_leave(self, context: Context) -> str:
+    def look_or_leave(self, deadline: str) -> str:
+        """Look at the lead, and wait in the triggerer unless it is as expected."""
         import msgspec
 
         from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_lead
@@ -127,11 +114,11 @@ class PipedriveLeadSensor(BaseSensorOperator):
             self.log.info("Lead %s is not yet as expected: %s.", wait.lead_id, ", ".join(missing))
             known = msgspec.to_builtins(wait)
             trigger = PipedriveLeadTrigger(**known, **terms, pipedrive_conn_id=self.pipedrive_conn_id)
-            _leave(self, trigger, _deadline(self, context))
+            self.leave_for(trigger, deadline)
         return wait.lead_id
 
 
-class PipedriveLeadsSensor(BaseSensorOperator):
+class PipedriveLeadsSensor(PipedriveSensor):
     """Wait until enough active leads match.
 
     Each poke costs 20 API tokens for every 500 leads that the filters leave: give ``updated_since`` in large accounts.
@@ -203,14 +190,6 @@ class PipedriveLeadsSensor(BaseSensorOperator):
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
 
-    def execute(self, context: Context) -> Any:
-        """Look for leads until enough match, here or in a trigger."""
-        deadline = _deadline(self, context)
-        with daily_budget(self, deadline), _never_failing(self):
-            if not self.deferrable:
-                return super().execute(context)
-            return self._look_and_leave(deadline)
-
     def execute_complete(
         self,
         context: Context,
@@ -218,19 +197,11 @@ class PipedriveLeadsSensor(BaseSensorOperator):
         deadline: str | None = None,
     ) -> list[str]:
         """Look once more: leads that the trigger saw match may be gone."""
-        with _never_failing(self):
+        with self.never_failing():
             _lead_ids(event)
-        deadline = deadline or _deadline(self, context)
-        with daily_budget(self, deadline), _never_failing(self):
-            return self._look_and_leave(deadline)
-
-    def execute_next_day(
-        self, context: Context, event: dict[str, Any] | None = None, deadline: str | None = None
-    ) -> Any:
-        """Go on when the day's budget is back."""
-        check_event(event)
-        _keep_deadline(self, deadline)
-        return self.execute(context)
+        deadline = deadline or self.time_out_at(context)
+        with daily_budget(self, deadline), self.never_failing():
+            return self.look_or_leave(deadline)
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
         """Look for leads and count."""
@@ -256,7 +227,8 @@ class PipedriveLeadsSensor(BaseSensorOperator):
         self.log.info("%d leads match; %d are waited for.", len(found.matching), found.min_count)
         return found
 
-    def _look_and_leave(self, deadline: str) -> list[str]:
+    def look_or_leave(self, deadline: str) -> list[str]:
+        """Look for leads, and wait in the triggerer unless enough match."""
         import msgspec
 
         from airflow_provider_pipedrive_leads.triggers.leads import PipedriveLeadsTrigger
@@ -266,11 +238,11 @@ class PipedriveLeadsSensor(BaseSensorOperator):
         if len(found.matching) < found.min_count:
             known = msgspec.to_builtins(found)
             trigger = PipedriveLeadsTrigger(**known, **terms, pipedrive_conn_id=self.pipedrive_conn_id)
-            _leave(self, trigger, deadline)
+            self.leave_for(trigger, deadline)
         return list(found.matching)
 
 
-class PipedriveLeadConversionSensor(BaseSensorOperator):
+class PipedriveLeadConversionSensor(PipedriveSensor):
     """Wait until a lead has become a deal; a conversion that failed or was rejected is an error.
 
     Each look costs 1 API token. Where Pipedrive no longer knows the conversion, the deal is looked for.
@@ -309,14 +281,6 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
 
-    def execute(self, context: Context) -> Any:
-        """Ask how the conversion stands until it has ended, here or in a trigger."""
-        deadline = _deadline(self, context)
-        with daily_budget(self, deadline), _never_failing(self):
-            if not self.deferrable:
-                return super().execute(context)
-            return self._ask_and_leave(deadline)
-
     def execute_complete(
         self,
         context: Context,
@@ -327,22 +291,14 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         from airflow_provider_pipedrive_leads.leads.waiting.first_look import deal_made
         from airflow_provider_pipedrive_leads.leads.writing.conversion import read_verdict
 
-        deadline = deadline or _deadline(self, context)
-        with daily_budget(self, deadline), _never_failing(self):
+        deadline = deadline or self.time_out_at(context)
+        with daily_budget(self, deadline), self.never_failing():
             check_event(event)
             hook = PipedriveLeadsHook(self.pipedrive_conn_id)
             deal_id = deal_made(hook, self.lead_id, self.conversion_id, read_verdict(event or {}))
             if deal_id is None:
                 self._leave_until(deadline)
             return deal_id
-
-    def execute_next_day(
-        self, context: Context, event: dict[str, Any] | None = None, deadline: str | None = None
-    ) -> Any:
-        """Go on when the day's budget is back."""
-        check_event(event)
-        _keep_deadline(self, deadline)
-        return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
         """Ask how the conversion stands."""
@@ -359,7 +315,8 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
         verdict = ask(hook, DIRECTIONS["lead"], self.lead_id, self.conversion_id)
         return deal_made(hook, self.lead_id, self.conversion_id, verdict)
 
-    def _ask_and_leave(self, deadline: str) -> int:
+    def look_or_leave(self, deadline: str) -> int:
+        """Ask how the conversion stands, and wait in the triggerer unless it has ended."""
         deal_id = self._deal_id()
         if deal_id is None:
             self._leave_until(deadline)
@@ -377,11 +334,7 @@ class PipedriveLeadConversionSensor(BaseSensorOperator):
             poll_interval=poll_interval_value(self.poll_interval),
             pipedrive_conn_id=self.pipedrive_conn_id,
         )
-        _leave(self, trigger, deadline)
-
-
-BEYOND_DEADLINE = timedelta(days=1)
-"""A sensor's time-out is Airflow's to raise, not the trigger's."""
+        self.leave_for(trigger, deadline)
 
 
 def _terms(sensor: PipedriveLeadSensor | PipedriveLeadsSensor) -> Terms:
@@ -401,47 +354,3 @@ def _lead_ids(event: Mapping[str, Any] | None) -> list[str]:
     if not isinstance(found, list) or not found:
         raise PipedriveError("The trigger woke the task with an event that names no lead.")
     return found
-
-
-def _deadline(sensor: BaseSensorOperator, context: Context) -> str:
-    began = context["ti"].get_first_reschedule_date(context) if sensor.reschedule else None
-    return ((began or datetime.now(UTC)) + timedelta(seconds=sensor.timeout)).isoformat()
-
-
-def _keep_deadline(sensor: BaseSensorOperator, deadline: str | None) -> None:
-    """Let the time-out count from the first look on; where it reschedules itself, Airflow keeps count."""
-    if deadline is not None and not sensor.reschedule:
-        left = datetime.fromisoformat(deadline) - datetime.now(UTC)
-        sensor.timeout = max(0.0, left.total_seconds())
-
-
-def _leave(sensor: BaseSensorOperator, trigger: BaseTrigger, deadline: str) -> NoReturn:
-    """Wait in the triggerer, until the time-out that counts from the first look on."""
-    left = datetime.fromisoformat(deadline) - datetime.now(UTC)
-    sensor.defer(
-        trigger=trigger,
-        method_name="execute_complete",
-        kwargs={"deadline": deadline},
-        timeout=max(left, timedelta(0)),
-    )
-
-
-@contextmanager
-def _never_failing(
-    sensor: PipedriveLeadSensor | PipedriveLeadsSensor | PipedriveLeadConversionSensor,
-) -> Iterator[None]:
-    """Do with errors what ``never_fail`` asks for, as Airflow does where it pokes; a spent day is waited for first."""
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    try:
-        yield
-    except AirflowSkipException as skipped:
-        spent = skipped.__cause__
-        if isinstance(spent, PipedriveDailyBudgetError) and sensor.on_daily_budget == "wait":
-            raise spent from None
-        raise
-    except PipedriveError as error:
-        waits = isinstance(error, PipedriveDailyBudgetError) and sensor.on_daily_budget == "wait"
-        if waits or not sensor.never_fail:
-            raise
-        raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
