@@ -306,7 +306,7 @@ def test_who_joins_waits_for_its_turn(sandbox, leads):
     async def run():
         async with all_waiting(sandbox, *waits[:14], terms=Terms()):
             (feed,) = module._feeds[asyncio.get_running_loop()].values()
-            feed._looked_at = dict.fromkeys(feed._looked_at, 1.0)  # long ago
+            feed._looked_at = dict.fromkeys(leads[:14], 1.0)  # long ago
             async with all_waiting(sandbox, *waits[14:], terms=Terms()):
                 assert whose_turn(feed._plan(), 0, feed._looked_at)[0] in leads[:14]
 
