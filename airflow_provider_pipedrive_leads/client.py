@@ -318,7 +318,7 @@ class PipedriveClient(LeadsApi):
             _is_new_connection_error(problem)
         )
         if never_sent:
-            words = f"cannot be reached. Check 'Company domain' (Host) of {self.settings.name}, and the network"
+            words = f"cannot be reached. Check {self.settings.server_field} of {self.settings.name}, and the network"
         elif _is_certificate_error(problem):
             words = "did not prove its identity (TLS)"
             never_sent = True

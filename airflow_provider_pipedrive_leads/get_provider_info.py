@@ -75,11 +75,12 @@ _CONNECTION_TYPE: dict[str, Any] = {
     "hook-class-name": "airflow_provider_pipedrive_leads.hooks.pipedrive_leads.PipedriveLeadsHook",
     "hook-name": "Pipedrive",
     "ui-field-behaviour": {
-        "hidden-fields": ["schema", "login", "port"],
+        "hidden-fields": ["schema", "login"],
         "relabeling": {"host": "Company domain", "password": "API token"},
         "placeholders": {
             "host": "acme or acme.pipedrive.com; empty: api.pipedrive.com",
             "password": "40 characters, from Personal preferences > API",
+            "port": "443; without one the Test button of Airflow 3.3.2 answers Bad Request",
         },
     },
     "conn-fields": {

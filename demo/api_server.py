@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from demo.stage import BIN, DemoError, LocalPipedrive, airflow_environment, process
+from demo.stage import BIN, DemoError, process
 from demo.ui import free_port, login_of, wait_until_healthy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -26,15 +26,16 @@ class ApiServer(NamedTuple):
 
 
 @contextmanager
-def api_server(home: Path, pipedrive: LocalPipedrive) -> Iterator[ApiServer]:
+def api_server(home: Path, environment: Mapping[str, str]) -> Iterator[ApiServer]:
     """Start it on a free port; on leaving, nothing of it is left running.
 
     :param home: an empty folder; its output goes to ``airflow.log`` in there.
-    :param pipedrive: what is behind ``pipedrive_default``.
+    :param environment: see :func:`demo.stage.airflow_environment`.
     """
     port = free_port(0)
     address = f"http://127.0.0.1:{port}"
-    environment = airflow_environment(home, pipedrive) | {
+    environment = {
+        **environment,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": address,

@@ -92,15 +92,6 @@ def edit_connection(page: Page, connection_id: str) -> ConnectionForm:
     return ConnectionForm(page)
 
 
-def give_port(page: Page, connection_id: str) -> None:
-    """Store port 443, without which Airflow 3.3.2 answers its own Test button with "Bad Request".
-
-    It sends port 0 for none, and then takes that for another server. The provider has no need of the port.
-    """
-    body = {"connection_id": connection_id, "conn_type": "pipedrive", "port": 443}
-    page.request.patch(f"/api/v2/connections/{connection_id}?update_mask=port", data=body, fail_on_status_code=True)
-
-
 def press_test(page: Page, connection_id: str) -> tuple[str, str]:
     """Press a connection's Test button, and give the title and the sentence that come up."""
     page.goto("/connections")

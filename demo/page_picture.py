@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from demo.api_server import api_server
 from demo.browser import AirflowInBrowser, chromium
-from demo.stage import DemoError, local_pipedrive, process
+from demo.stage import DemoError, airflow_environment, local_pipedrive, process
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -33,7 +33,7 @@ def take_picture(path: Path, scheme: Literal["light", "dark"] = "light", width: 
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
         local_pipedrive(LEADS) as pipedrive,
-        api_server(Path(home), pipedrive) as server,
+        api_server(Path(home), airflow_environment(Path(home), pipedrive)) as server,
         chromium() as browser,
     ):
         refused = json.dumps({**json.loads(pipedrive.connection), "password": "f" * 40})

@@ -40,7 +40,11 @@ class LocalPipedrive(NamedTuple):
 
 
 def end_like_ctrl_c() -> None:
-    """Let SIGTERM end the demo as Ctrl-C does: by an exception, so that every ``with`` block tidies up."""
+    """Let SIGTERM end the demo as Ctrl-C does: by an exception, so that every ``with`` block tidies up.
+
+    Ctrl-C itself as well, for a shell lets what it starts in the background ignore it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
 
 

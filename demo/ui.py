@@ -33,6 +33,12 @@ LEADS = 1000
 USUAL_PORT = 8080
 SECONDS_TO_START = 180
 PARTS = ("scheduler", "dag_processor", "triggerer")
+KNOWN = """
+The connections pipedrive_default and warehouse come from the environment, so the list of connections is empty.
+For one of your own: the token above, and the address as Base URL.
+
+Switch example_pipedrive_leads on and press its play button. Of the others, approved_load wants a file of scores
+first, and conversion the id of a lead. Ctrl-C stops everything."""
 console = Console(highlight=False)
 
 
@@ -61,14 +67,15 @@ def run() -> None:
             "AIRFLOW__API__BASE_URL": address,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(FOLDER / "warehouse.sqlite")}),
         }
         with process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as airflow:
             with console.status("Starting Airflow …"):
                 wait_until_healthy(airflow, address, PARTS)
             user, password = login_of(home)
             console.print(f"Airflow     {address}\nuser        {user}\npassword    {password}")
-            console.print(f"Pipedrive   {pipedrive.url} (connection pipedrive_default, {LEADS:,} leads)")
-            console.print("Switch a DAG on and press its play button. Ctrl-C stops everything.")
+            console.print(f"Pipedrive   {pipedrive.url} ({LEADS:,} leads)\nAPI token   {pipedrive.token}")
+            console.print(KNOWN)
             airflow.wait()
     raise DemoError("Airflow ended by itself.")
 

@@ -69,6 +69,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
     :param name: how to call the connection in an error, for example ``connection 'pipedrive_default'``.
     :param base_url: scheme, host and port; no path.
+    :param server_field: the form's field that it comes from.
     :param timeout: seconds until a silent server is given up.
     :param daily_token_reserve: API tokens of the company's day that must stay untouched.
     :param unknown_extras: names in the connection's extra that mean nothing here.
@@ -79,6 +80,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     login: ApiToken | OAuthApp
     timeout: float = 30.0
     daily_token_reserve: int = 0
+    server_field: str = HOST_FIELD
     unknown_extras: tuple[str, ...] = ()
 
 
@@ -103,6 +105,7 @@ def read_connection(
             login=_login(name, login, password, values),
             timeout=_timeout(name, values.get("timeout", 30)),
             daily_token_reserve=_reserve(name, values.get("daily_token_reserve", 0)),
+            server_field=BASE_URL_FIELD if "base_url" in values else HOST_FIELD,
             unknown_extras=tuple(sorted(set(values) - set(EXTRA_NAMES))),
         )
     except PipedriveConfigError as error:

@@ -131,6 +131,7 @@ def _tell_what_is_kept(context: Context, results: Results) -> None:
 
     if results.kept:
         context["ti"].xcom_push(key=RESULTS_KEY, value=msgspec.to_builtins(results.kept))
+        log.info("What became of rows, and what is wrong with those that failed, is in the XCom %r.", RESULTS_KEY)
 
 
 def place_of(parameter: str, path: str | ObjectStoragePath) -> ObjectStoragePath:

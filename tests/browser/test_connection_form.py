@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from demo.api_server import api_server
-from demo.connection_form import add_connection, edit_connection, give_port, press_test
-from demo.stage import LocalPipedrive
+from demo.connection_form import add_connection, edit_connection, press_test
+from demo.stage import LocalPipedrive, airflow_environment
 from tests.standalone.running_airflow import RunningAirflow
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 README = Path(__file__).parents[2] / "README.md"
-STANDARD = {"host": "Company domain", "password": "API token"}
+STANDARD = {"host": "Company domain", "password": "API token", "port": "Port"}
 EXTRA = {
     "client_id": "OAuth client id",
     "client_secret": "OAuth client secret",
@@ -36,7 +36,8 @@ OAUTH = {"client_id": "a1b2c3d4e5", "client_secret": "kept-to-itself", "refresh_
 def airflow(browser, sandbox, tmp_path_factory):
     """Only the API server, for it is where the Test button is answered."""
     home = tmp_path_factory.mktemp("airflow")
-    with api_server(home, LocalPipedrive(sandbox.url, sandbox.token)) as server:
+    environment = airflow_environment(home, LocalPipedrive(sandbox.url, sandbox.token))
+    with api_server(home, environment) as server:
         yield RunningAirflow(server.address, server.login, server.environment)
 
 
@@ -67,11 +68,10 @@ def extra(**values):
     return {**dict.fromkeys(EXTRA), **values}
 
 
-def store(airflow, page, connection_id, connection):
-    """Make a connection without the form, fit for Airflow's Test button."""
-    parts = {**connection, "extra": json.dumps(connection["extra"])}
+def store(airflow, connection_id, connection):
+    """Make a connection without the form, with the port that Airflow's Test button needs."""
+    parts = {**connection, "port": 443, "extra": json.dumps(connection["extra"])}
     airflow.ask("POST", "connections", connection_id=connection_id, **parts)
-    give_port(page, connection_id)
 
 
 def test_the_form_offers_what_the_readme_promises(page):
@@ -84,22 +84,25 @@ def test_the_form_offers_what_the_readme_promises(page):
     hints = {field.name: field.hint or field.placeholder for field in (*standard, *extras)}
     assert "acme.pipedrive.com" in hints["host"]
     assert "Personal preferences > API" in hints["password"]
+    assert "Bad Request" in hints["port"]
     assert "Default 30" in hints["timeout"]
     assert "Default 0" in hints["daily_token_reserve"]
 
 
 def test_an_api_token_and_all_beside_it_are_kept(page, airflow, sandbox):
     form = add_connection(page, "with_token", "Pipedrive")
-    form.fill("Standard Fields", {"Company domain": "acme.pipedrive.com", "API token": sandbox.token})
+    form.fill("Standard Fields", {"Company domain": "acme.pipedrive.com", "API token": sandbox.token, "Port": "443"})
     form.fill("Extra Fields", {"Timeout": "45.5", "Daily token reserve": "1500", "Base URL": sandbox.url})
     form.save()
-    typed = {"conn_type": "pipedrive", "host": "acme.pipedrive.com", "login": None, "port": None, "schema": None}
+    typed = {"conn_type": "pipedrive", "host": "acme.pipedrive.com", "login": None, "port": 443, "schema": None}
     by_api = told_by_api(airflow, "with_token")
     assert by_api.items() >= {**typed, "password": "***"}.items()
     assert by_api["extra"] == extra(timeout=45.5, daily_token_reserve=1500, base_url=sandbox.url)
     by_command = told_by_command(airflow, "with_token")
-    assert by_command.items() >= {**typed, "password": sandbox.token}.items()
+    assert by_command.items() >= {**typed, "port": "443", "password": sandbox.token}.items()
     assert by_command["extra_dejson"] == extra(timeout="45.5", daily_token_reserve="1500", base_url=sandbox.url)
+    title, sentence = press_test(page, "with_token")
+    assert title == "Test Connection Successful", sentence
 
 
 def test_an_oauth_app_is_kept_when_another_field_is_edited(page, airflow):
@@ -117,14 +120,14 @@ def test_an_oauth_app_is_kept_when_another_field_is_edited(page, airflow):
 
 @pytest.mark.parametrize("login", ["connection", "oauth_connection"])
 def test_the_test_button_tells_whom_it_reached(page, airflow, sandbox, login):
-    store(airflow, page, f"right_{login}", getattr(sandbox, login))
+    store(airflow, f"right_{login}", getattr(sandbox, login))
     title, sentence = press_test(page, f"right_{login}")
     assert title == "Test Connection Successful", sentence
     assert sentence.startswith("Connected to Brightwater Instruments (brightwater-sandbox) as Maren Solberg <")
 
 
 def test_the_test_button_says_what_to_mend(page, airflow, sandbox):
-    store(airflow, page, "wrong_token", {**sandbox.connection, "password": "f" * 40})
+    store(airflow, "wrong_token", {**sandbox.connection, "password": "f" * 40})
     title, sentence = press_test(page, "wrong_token")
     assert title == "Test Connection Failed"
     assert "Mend 'API token' (Password)" in sentence

@@ -10,6 +10,7 @@ from tests.live.account import MOST_TOKENS, Account, expect, rows
 
 NEEDED = ("PIPEDRIVE_API_TOKEN", "PIPEDRIVE_COMPANY_DOMAIN")
 CONSENT = "PIPEDRIVE_LIVE_OK"
+"""``yes``: the account is one for tests."""
 MOST_LEADS = 2_000
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.account import Account, expect
-from tests.live.admission import NEEDED, RefusedError, admit, settings_from
+from tests.live.admission import CONSENT, NEEDED, RefusedError, admit, settings_from
 from tests.live.belongings import Belongings, new_mark, remove, sweep
 from tests.live.report import lines
 
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except RefusedError as refusal:
         raise pytest.UsageError(str(refusal)) from None
     if named is None:
-        reason = f"needs {' and '.join(NEEDED)} of a test account, and is run by `make test-live` (docs/live-checks.md)"
+        reason = f"needs a test account, named by {', '.join(NEEDED)} and {CONSENT}: docs/live-checks.md"
         for item in ours:
             item.add_marker(pytest.mark.skip(reason=reason))
 

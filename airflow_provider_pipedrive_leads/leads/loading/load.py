@@ -190,7 +190,7 @@ def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
     """Tell the log what is to be done, and see whether the day can pay it."""
     left = api.usage.daily_tokens_left
     log.info(
-        "Of %d rows, %d are to be created, %d to be updated, %d are unchanged; %d leads are to be archived. That costs"
+        "Of %d rows, %d are to be created, %d to be updated, %d are unchanged; leads to be archived: %d. That costs"
         " about %d API tokens; %s are left of the company's day.",
         plan.rows,
         plan.creates,

@@ -113,7 +113,8 @@ const REMEDIES = {
   PipedriveServerError: () => "Pipedrive failed. Clear the task when it is well again.",
   PipedriveConnectionError: ({ connection }) =>
     `Pipedrive did not answer. Check the company domain of connection ${connection}, and the network of the worker.`,
-  AirflowNotFoundException: ({ connection }) => `There is no connection ${connection}. Add it under Admin, Connections.`,
+  AirflowNotFoundException: () =>
+    "A connection that the task names is not there; its log says which. Add it under Admin, Connections.",
   AirflowTaskTimeout: () => "It took longer than its execution_timeout. Raise that, or read less at once.",
 };
 
