@@ -60,7 +60,8 @@ def test_the_test_button_says_who_and_which_company(sandbox, monkeypatch):
         ({"password": "f" * 40}, "API token"),
         ({"password": ""}, "API token"),
         ({"extra": {"base_url": "http://example.com"}}, "Base URL"),
-        ({"extra": {"base_url": "http://127.0.0.1:9"}}, "cannot be reached"),
+        ({"extra": {"base_url": "http://127.0.0.1:9"}}, "cannot be reached. Check 'Base URL'"),
+        ({"extra": {}, "host": "http://127.0.0.1:9"}, "cannot be reached. Check 'Company domain'"),
         ({"extra": "[1]"}, "Extra"),
     ],
 )
