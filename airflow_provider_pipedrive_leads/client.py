@@ -334,7 +334,7 @@ class PipedriveClient(LeadsApi):
         target = urlsplit(headers.get("location", "")).netloc or "another address"
         return PipedriveError(
             f"{call.method} {call.path}: the server points to {target}. Redirects are not followed, so that the token"
-            f" goes to no other host; set 'Company domain' (Host) of {self.settings.name} to the right one.",
+            f" goes to no other host; set {self.settings.server_field} of {self.settings.name} to the right one.",
             status=status,
             method=call.method,
             path=call.path,

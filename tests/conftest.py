@@ -47,6 +47,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if parameters.get("sandbox") == RUNS_DAGS_IN_LONG_TESTS and "run_dag" in item.fixturenames:
             item.add_marker(pytest.mark.long)
+        if "run_dag" in item.fixturenames:  # Airflow uses the alarm signal itself, and so disarms it
+            told = item.get_closest_marker("timeout")
+            seconds = told.args[0] if told else float(item.config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds, method="thread"), append=False)
     items.sort(key=lambda item: not any(room in item.path.parts for room in ROOMS_THAT_TAKE_LONGEST))
 
 

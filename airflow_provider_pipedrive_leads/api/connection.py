@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHARED_HOST = "https://api.pipedrive.com"
 LONGEST_TIMEOUT = 600.0
 OAUTH_HOST = "https://oauth.pipedrive.com"
+USUAL_PORTS = {"https": 443, "http": 80}
 OAUTH_LABELS = {
     "client_id": "OAuth client id",
     "client_secret": "OAuth client secret",
@@ -193,7 +194,8 @@ def _checked_url(name: str, field: str, text: str) -> str:
             name, field, "http:// is allowed to this machine only, for it shows the token to the network. Use https://."
         )
     shown = f"[{host}]" if ":" in host else host
-    return f"{url.scheme}://{shown}" + (f":{port}" if port else "")
+    is_usual = port in (None, 0, USUAL_PORTS[url.scheme])
+    return f"{url.scheme}://{shown}" + ("" if is_usual else f":{port}")
 
 
 def is_loopback(host: str) -> bool:

@@ -48,15 +48,19 @@ class PipedriveSensor(BaseSensorOperator):
     ) -> Any:
         """Go on when the day's budget is back."""
         check_event(event)
-        if deadline is not None and not self.reschedule:  # where it reschedules itself, Airflow keeps count
+        if deadline is not None and self._rescheduled_at(context) is None:  # else Airflow keeps count
             left = datetime.fromisoformat(deadline) - datetime.now(UTC)
             self.timeout = max(0.0, left.total_seconds())
         return self.execute(context)
 
     def time_out_at(self, context: Context) -> str:
         """Give the ISO time of a time-out that begins now, or began when Airflow first rescheduled the sensor."""
-        began = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-        return ((began or datetime.now(UTC)) + timedelta(seconds=self.timeout)).isoformat()
+        began = self._rescheduled_at(context) or datetime.now(UTC)
+        return (began + timedelta(seconds=self.timeout)).isoformat()
+
+    def _rescheduled_at(self, context: Context) -> datetime | None:
+        """When Airflow first rescheduled it; None if it did not."""
+        return context["ti"].get_first_reschedule_date(context) if self.reschedule else None
 
     def leave_for(self, trigger: BaseTrigger, deadline: str) -> NoReturn:
         """Wait in the triggerer, until a deadline at most."""

@@ -67,16 +67,15 @@ class PipedriveConversionTrigger(BaseTrigger):
         from airflow_provider_pipedrive_leads.leads.writing.conversion import DIRECTIONS, ask, seconds_to_next_question
 
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
+        question = (DIRECTIONS[self.source], self.source_id, self.conversion_id)
         deadline = datetime.fromisoformat(self.deadline)
         wait, waited = max(FIRST_WAIT, self.poll_interval), 0.0
         try:
-            client = await in_thread(self.pipedrive_conn_id, hook.get_conn)
+            client = await in_thread(f"{self.pipedrive_conn_id} connection", hook.get_conn)
             while True:
                 await _sleep(wait)
                 waited += wait
-                verdict = await in_thread(
-                    self.pipedrive_conn_id, ask, client, DIRECTIONS[self.source], self.source_id, self.conversion_id
-                )
+                verdict = await in_thread(f"{self.pipedrive_conn_id} conversions", ask, client, *question)
                 left = (deadline - _now()).total_seconds()
                 if verdict.outcome != "wait" or left <= 0:
                     break

@@ -47,7 +47,7 @@ class PipedriveDailyBudgetTrigger(BaseTrigger):
         while (probe := next_probe(_now(), since)) is not None:
             await _sleep((probe - _now()).total_seconds())
             try:
-                if await in_thread(self.pipedrive_conn_id, self._budget_is_back):
+                if await in_thread(f"{self.pipedrive_conn_id} budget", self._budget_is_back):
                     yield TriggerEvent({"status": "success"})
                     return
             except (PipedriveConnectionError, PipedriveRateLimitError, PipedriveServerError) as error:

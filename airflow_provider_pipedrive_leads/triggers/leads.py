@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,9 @@ __all__ = ["PipedriveLeadTrigger", "PipedriveLeadsChangedTrigger", "PipedriveLea
 
 FIRST_WAIT = 10.0
 """Seconds: a trigger that fires while the worker is still leaving the task loses its event in Airflow 3.3."""
+
+LONGEST_SHARED = 30.0
+"""Seconds for which a lookup is waited for by those who begin later: one that hangs shall not hold up all."""
 
 _lookups: WeakKeyDictionary[AbstractEventLoop, dict[str, Task[Account]]] = WeakKeyDictionary()
 
@@ -145,12 +149,23 @@ async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> Trigg
 
 async def _account(pipedrive_conn_id: str) -> Account:
     """Look a connection up once for all triggers that begin meanwhile: a triggerer may start a thousand at once."""
-    under_way = _lookups.setdefault(asyncio.get_running_loop(), {})
-    if pipedrive_conn_id not in under_way:
-        lookup = asyncio.create_task(in_thread(pipedrive_conn_id, _looked_up, pipedrive_conn_id))
-        lookup.add_done_callback(lambda _: under_way.pop(pipedrive_conn_id))
+    loop = asyncio.get_running_loop()
+    under_way = _lookups.setdefault(loop, {})
+    lookup = under_way.get(pipedrive_conn_id)
+    if lookup is None:
+        lookup = loop.create_task(in_thread(f"{pipedrive_conn_id} connection", _looked_up, pipedrive_conn_id))
         under_way[pipedrive_conn_id] = lookup
-    return await asyncio.shield(under_way[pipedrive_conn_id])
+        forget = partial(_forget, under_way, pipedrive_conn_id, lookup)
+        lookup.add_done_callback(forget)
+        loop.call_later(LONGEST_SHARED, forget, lookup)
+    return await asyncio.shield(lookup)
+
+
+def _forget(under_way: dict[str, Task[Account]], conn_id: str, lookup: Task[Account], _: object) -> None:
+    if under_way.get(conn_id) is lookup:
+        del under_way[conn_id]
+    if lookup.done() and not lookup.cancelled():
+        lookup.exception()  # seen, even if all who waited have left
 
 
 def _looked_up(pipedrive_conn_id: str) -> Account:

@@ -262,10 +262,10 @@ class LeadsProducer(SharedStreamProducer):
         batch = None
         try:
             unplaced = [watcher for watcher in watchers if watcher.cursor is None]
-            begun = await in_thread(self._conn_id, self._place, unplaced)
+            begun = await in_thread(f"{self._conn_id} changes", self._place, unplaced)
             for watcher, cursor in begun.items():
                 await watcher.keep(cursor)
-            batch = await in_thread(self._conn_id, self._poll, watchers)
+            batch = await in_thread(f"{self._conn_id} changes", self._poll, watchers)
         except Exception as error:  # noqa: BLE001 - see the module: nothing ends by itself
             stream.not_before = _clock() + self._after_failure(error, watchers)
             self._drop_hook()

@@ -1,4 +1,4 @@
-"""Threads for what triggers ask: few for each connection, so that none whose calls hang holds up another one."""
+"""Threads for what triggers ask: few for each account and purpose, so that calls that hang hold up no others."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-async def in_thread(
-    pipedrive_conn_id: str, call: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs
-) -> Result:
-    """Run a call in a thread of a connection, with the context of who waits, as ``asyncio.to_thread`` does.
+async def in_thread(group: str, call: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+    """Run a call in a thread of a group, with the context of who waits, as ``asyncio.to_thread`` does.
 
+    :param group: calls of the same group wait for each other's threads: the id of a connection, and what for.
     :raises Exception: whatever the call raises.
     """
     run = partial(copy_context().run, call, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_threads(pipedrive_conn_id), run)
+    return await asyncio.get_running_loop().run_in_executor(_threads(group), run)
 
 
 @cache
-def _threads(pipedrive_conn_id: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix=f"pipedrive-{pipedrive_conn_id}")
+def _threads(group: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix=f"pipedrive-trigger-{group}")

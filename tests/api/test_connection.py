@@ -26,6 +26,15 @@ def test_host(host, base_url):
     assert read_connection(host=host, password=TOKEN).base_url == base_url
 
 
+@pytest.mark.parametrize("host", [None, "acme", "acme.pipedrive.com", "https://acme.pipedrive.com"])
+def test_the_usual_port_changes_nothing(host):
+    assert read_connection(host=host, port=443, password=TOKEN) == read_connection(host=host, password=TOKEN)
+
+
+def test_another_port_of_this_machine_counts():
+    assert read_connection(host="http://127.0.0.1", port=8080, password=TOKEN).base_url == "http://127.0.0.1:8080"
+
+
 @pytest.mark.parametrize(
     "extra",
     [

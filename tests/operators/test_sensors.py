@@ -64,10 +64,10 @@ def after_a_look(sandbox, change, *args, **options):
     return thread
 
 
-def looked(sensor):
+def looked(sensor, context=()):
     """What one execution does: gives a result, or the deferral."""
     try:
-        return sensor.execute.__wrapped__(sensor, {})
+        return sensor.execute.__wrapped__(sensor, dict(context))
     except TaskDeferred as deferred:
         return deferred
 
@@ -275,17 +275,22 @@ def test_a_spent_day_at_the_first_look(sandbox, lead_id, choice):
         assert looked(sensor).method_name == "execute_next_day"
 
 
-@pytest.mark.parametrize("how", [{"deferrable": True}, {}], ids=["deferred", "poke"])
+@pytest.mark.parametrize(
+    "how",
+    [{"deferrable": True}, {}, {"mode": "reschedule"}, {"deferrable": True, "mode": "reschedule"}],
+    ids=["deferred", "poke", "reschedule", "deferred, reschedule"],
+)
 def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, how):
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=2)
     sensor = PipedriveLeadSensor(
         task_id="wait", lead_id=lead_id, expected={"title": "x"}, on_daily_budget="wait", timeout=600, **how
     )
-    first = looked(sensor)
+    context = {"ti": Rescheduled()}
+    first = looked(sensor, context)
     assert timedelta(seconds=590) < first.timeout <= timedelta(seconds=600)
     time.sleep(1)
     with pytest.raises(TaskDeferred) as again:
-        sensor.execute_next_day({}, {"status": "success"}, **first.kwargs)
+        sensor.execute_next_day(context, {"status": "success"}, **first.kwargs)
     assert again.value.method_name == first.method_name == "execute_next_day"
     assert again.value.timeout < timedelta(seconds=599)
 

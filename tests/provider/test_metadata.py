@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import json
 import re
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -80,3 +81,9 @@ def test_the_registry_lists_every_face():
         module, _, name = face.rpartition(".")
         assert hasattr(importlib.import_module(module), name), face
     assert {face.rpartition(".")[2] for face in faces} >= set(operators.__all__)
+
+
+def test_users_get_the_package_and_nothing_beside_it():
+    targets = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["packages"] == ["airflow_provider_pipedrive_leads"]
+    assert not {"tests", "benchmarks", "demo", "docs"} & set(targets["sdist"]["include"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import time
@@ -134,7 +135,8 @@ def test_cancelling_leaves_neither_thread_nor_poll(sandbox, lead):
             await running
         await asyncio.sleep(0.3)
         assert not feed._feeds[asyncio.get_running_loop()]
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("pipedrive-feed")]
+        own = ("pipedrive-feed", "pipedrive-pages")
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(own)]
         sandbox.control.reset_counters()
         await asyncio.sleep(0.7)
         assert sandbox.control.requests() == []
@@ -183,6 +185,52 @@ def test_all_who_begin_together_are_told_of_a_bad_connection(lookups, monkeypatc
 
     assert {event.payload["error"] for event in asyncio.run(run())} == {"PipedriveConfigError"}
     assert lookups == ["crm"]
+
+
+def test_a_lookup_that_hangs_holds_up_no_later_one(client, lead, monkeypatch):
+    go_on, look_up = threading.Event(), PipedriveLeadsHook.get_connection
+    waits = iter([True])
+
+    def hangs_at_first(_, conn_id):
+        if next(waits, False):
+            go_on.wait(20)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(PipedriveLeadsHook, "get_connection", hangs_at_first)
+    monkeypatch.setattr(module, "LONGEST_SHARED", 0.2)
+
+    async def run():
+        stuck = many_beginning()
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in stuck)
+        later = many_beginning()
+        await asyncio.wait_for(asyncio.gather(*later), 10)
+        assert not any(task.done() for task in stuck)
+        go_on.set()
+        await asyncio.wait_for(asyncio.gather(*stuck), 10)
+
+    client.update_lead(lead["id"], title="Changed")
+    try:
+        asyncio.run(run())
+    finally:
+        go_on.set()
+
+
+def test_nobody_hears_of_a_lookup_that_failed_after_all_had_left(monkeypatch, caplog):
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps({"conn_type": "pipedrive"}))
+
+    async def run():
+        tasks = many_beginning("crm")
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.5)
+        gc.collect()
+        assert not module._lookups[asyncio.get_running_loop()]
+
+    asyncio.run(run())
+    assert "never retrieved" not in caplog.text
 
 
 def seconds_queued():

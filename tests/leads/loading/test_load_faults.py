@@ -316,7 +316,8 @@ def test_a_stop_ends_all_threads_within_five_seconds(sandbox):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         sandbox.control.set_delay("reply", 0)
-    while any(thread.name.startswith("pipedrive-") for thread in threading.enumerate()):
+    own = ("pipedrive-writes", "pipedrive-pages", "pipedrive-contacts")
+    while any(thread.name.startswith(own) for thread in threading.enumerate()):
         assert time.monotonic() - stopped < 1.5
         time.sleep(0.02)
     assert 0 < len(keyed(sandbox, prefix)) < 60
