@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except RefusedError as refusal:
         raise pytest.UsageError(str(refusal)) from None
     if named is None:
-        reason = f"needs a test account, named by {', '.join(NEEDED)} and {CONSENT}: docs/live-checks.md"
+        named_by = f"{', '.join(NEEDED)} and {CONSENT}"
+        reason = f"run by `make test-live`, on a test account named by {named_by}: docs/live-checks.md"
         for item in ours:
             item.add_marker(pytest.mark.skip(reason=reason))
 
