@@ -34,11 +34,13 @@ USUAL_PORT = 8080
 SECONDS_TO_START = 180
 PARTS = ("scheduler", "dag_processor", "triggerer")
 KNOWN = """
-The connections pipedrive_default and warehouse come from the environment, so the list of connections is empty.
-For one of your own: the token above, and the address as Base URL.
+The connections pipedrive_default and warehouse come from the environment,
+so Airflow's list of connections is empty. For one of your own take the
+token above, the address as Base URL, and 443 as Port.
 
-Switch example_pipedrive_leads on and press its play button. Of the others, approved_load wants a file of scores
-first, and conversion the id of a lead. Ctrl-C stops everything."""
+Switch example_pipedrive_leads on and press its play button. Of the others,
+approved_load wants a file of scores first, and conversion a lead's id.
+Ctrl-C stops everything."""
 console = Console(highlight=False)
 
 

@@ -55,7 +55,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         return self._client
 
     def account(self) -> Account:
-        """Look the connection up, and give the account that it names: whoever holds it can make clients for it.
+        """Look the connection up, for clients of one's own: ``hook.account().connect()`` makes one.
 
         :raises PipedriveConfigError: a form field is not what it should be.
         """
