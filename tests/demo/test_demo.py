@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
+
+from tests.processes import left_of, processes_with
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / ".demo"
@@ -22,23 +25,15 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def environment():
+def mark():
+    """A variable that all processes inherit which these tests begin, and no others."""
+    return f"STARTED_BY={uuid.uuid4()}"
+
+
+@pytest.fixture(scope="module")
+def environment(mark):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    return {**clean, "COLUMNS": "100"}
-
-
-def processes():
-    """Command lines of all processes of this machine that belong to the demo."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            environ = (folder / "environ").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if f"AIRFLOW_HOME={DEMO}" in environ or ("pipedrive-sandbox" in command and "--leads 1000" in command):
-            found.append(command)
-    return found
+    return {**clean, "COLUMNS": "100", **dict([mark.split("=")])}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +69,7 @@ def test_its_files_hold_every_lead_once(demo):
     )
 
 
-def test_no_token_is_in_any_file(demo):
+def test_no_token_is_in_any_file(demo, mark):
     files = [file for file in DEMO.rglob("*") if file.is_file()]
     assert any(file.name == "airflow.log" for file in files)
     for file in files:
@@ -82,22 +77,23 @@ def test_no_token_is_in_any_file(demo):
         assert b"api_token=" not in content, file
         assert TOKEN.encode() not in content, file
     assert TOKEN not in demo.stdout
-    assert processes() == []
+    assert left_of(mark) == {}
 
 
-def test_ctrl_c_leaves_nothing_running(environment):
+def test_ctrl_c_leaves_nothing_running(environment, mark):
     running = subprocess.Popen(
         [sys.executable, "-m", "demo.run"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not processes() and time.monotonic() < deadline:
+    while len(processes_with(mark)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(3)
+    assert len(processes_with(mark)) >= 2
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "nothing is left running" in output
-    assert processes() == []
+    assert left_of(mark) == {}
 
 
 BROKEN_DATABASE = """
@@ -109,11 +105,11 @@ sys.exit(demo.run.main())
 """
 
 
-def test_a_failure_names_the_log_and_exits_with_an_error(environment):
+def test_a_failure_names_the_log_and_exits_with_an_error(environment, mark):
     ran = subprocess.run(
         [sys.executable, "-c", BROKEN_DATABASE], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert ran.returncode == 1
     assert "The demo failed." in ran.stdout
     assert ".demo/airflow.log" in ran.stdout
-    assert processes() == []
+    assert left_of(mark) == {}

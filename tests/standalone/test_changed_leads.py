@@ -21,6 +21,7 @@ from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from demo.stage import LocalPipedrive, process
+from tests.processes import processes_with
 from tests.standalone.running_airflow import running_airflow, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -85,15 +86,7 @@ class Triggerers:
 
     def _processes(self) -> list[int]:
         """Pids of this home's triggerer, the eldest first."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-                ours = self._home in (folder / "environ").read_bytes().decode(errors="replace").split("\0")
-                if ours and "triggerer" in command and state != "Z":
-                    found.append(int(folder.name))
-        return sorted(found)
+        return [pid for pid, command in processes_with(self._home).items() if "triggerer" in command]
 
 
 @pytest.fixture

@@ -9,29 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.processes import left_of, processes_with
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[2]
 SECONDS_TO_START = 180
 SECONDS_TO_RUN = 180
-
-
-def processes():
-    """Command line and Airflow home of every process of this machine that one may look at."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            variables = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        homes = [value.removeprefix("AIRFLOW_HOME=") for value in variables if value.startswith("AIRFLOW_HOME=")]
-        found.append((command, homes[0] if homes else ""))
-    return found
 
 
 class Interface:
@@ -73,8 +62,15 @@ class Interface:
 
 
 @pytest.fixture(scope="module")
-def interface():
+def mark():
+    """A variable that all processes inherit which these tests begin, and no others."""
+    return f"STARTED_BY={uuid.uuid4()}"
+
+
+@pytest.fixture(scope="module")
+def interface(mark):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    environment |= dict([mark.split("=")])
     running = subprocess.Popen(
         [sys.executable, "-m", "demo.ui"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -93,7 +89,7 @@ def interface():
         rest, _ = running.communicate(timeout=60)
     assert running.returncode == 0
     assert "nothing is left running" in rest
-    assert [command for command, home in processes() if home.startswith(f"{ROOT}/.ui")] == []
+    assert left_of(mark) == {}
 
 
 def test_the_example_runs_and_its_asset_starts_the_second_dag(interface):
@@ -143,8 +139,8 @@ def test_the_form_offers_the_fields(interface):
     ]
 
 
-def test_no_token_is_in_any_log(interface):
-    (command,) = [command for command, _ in processes() if "pipedrive-sandbox --leads 1000" in command]
+def test_no_token_is_in_any_log(interface, mark):
+    (command,) = [command for command in processes_with(mark).values() if "pipedrive-sandbox --leads" in command]
     token = command.split("--token ")[1].split()[0]
     files = [file for file in (ROOT / ".ui").rglob("*") if file.is_file()]
     assert any("task_id=create_lead" in str(file) for file in files)

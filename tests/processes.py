@@ -1,0 +1,29 @@
+"""The processes of this machine that a test has begun, told apart from those of tests that run beside it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+def processes_with(variable: str) -> dict[int, str]:
+    """Give pid and command line of each process that has this ``NAME=value`` in its environment, the eldest first."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile, or it is another user's
+            if variable in _words(folder / "environ"):
+                found[int(folder.name)] = " ".join(_words(folder / "cmdline"))
+    return dict(sorted(found.items()))
+
+
+def _words(file: Path) -> list[str]:
+    return file.read_bytes().decode(errors="replace").split("\0")
+
+
+def left_of(variable: str, seconds: float = 5) -> dict[int, str]:
+    """Give what is still there after so long: a killed process takes a moment to go."""
+    deadline = time.monotonic() + seconds
+    while (found := processes_with(variable)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
