@@ -11,9 +11,9 @@ import random
 import ssl
 import threading
 import time
-from functools import lru_cache
+from contextlib import closing
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -51,13 +51,15 @@ LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes; a page of 500 leads is about one megabyte."""
 CHUNK = 256 * 1024
 """Bytes read at once at most: after each read a thread waits for its turn among those that make rows."""
-POOL_SIZE = 32
 LONGEST_NAP = 1.0
 """Seconds after which a sleeping call looks whether it was interrupted."""
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
-USER_AGENT = "airflow-provider-pipedrive-leads"
-ACCEPT_ENCODING = requests.utils.default_headers()["Accept-Encoding"]
+HEADERS = {
+    "User-Agent": "airflow-provider-pipedrive-leads",
+    "Accept-Encoding": requests.utils.default_headers()["Accept-Encoding"],
+    "Accept": "application/json",
+}
 
 
 class _Pace:
@@ -103,28 +105,6 @@ class Account(NamedTuple):
         return PipedriveClient(self.settings, token_store=self.token_store)
 
 
-def _prepared(call: Call, server: str, header: Mapping[str, Secret]) -> requests.PreparedRequest:
-    """Make the request by hand: a session would look for cookies, hooks and ``.netrc``, at the price of the sending."""
-    headers = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPT_ENCODING, "Accept": "application/json"}
-    request = requests.PreparedRequest()
-    request.prepare_method(call.method)
-    request.url = _url(server) + (f"{call.path}?{urlencode(call.query)}" if call.query else call.path)
-    if call.body is not None:
-        headers["Content-Type"] = "application/json"
-    request.prepare_headers(headers)
-    request.prepare_body(None if call.body is None else msgspec.json.encode(call.body), None)
-    request.headers.update({name: value.reveal for name, value in header.items()})
-    return request
-
-
-@lru_cache(maxsize=16)
-def _url(server: str) -> str:
-    """Give a server's address as it is sent, without a slash at the end."""
-    request = requests.PreparedRequest()
-    request.prepare_url(server, None)
-    return str(request.url).rstrip("/")
-
-
 class PipedriveClient(LeadsApi):
     """The leads API of one company. Safe to use from many threads.
 
@@ -153,16 +133,9 @@ class PipedriveClient(LeadsApi):
         self._day = DailyBudget()
         self._warned = False
         self._pace = _shared_pace(settings)
-        self._environment: dict[str, dict[str, Any]] = {}
-        self._plain_session = requests.Session()
-        self._session = requests.Session()
-        self._session.trust_env = False  # see _environment_of
-        self._session.headers["User-Agent"] = USER_AGENT
         self._connections = OpenConnections()
-        self._adapter = self._connections.adapter(POOL_SIZE)
-        self._session.mount("https://", self._adapter)
-        self._session.mount("http://", self._adapter)
-        self._login = login_for(settings, self._session, token_store)
+        self._connections.session.headers["User-Agent"] = HEADERS["User-Agent"]
+        self._login = login_for(settings, self._connections.session, token_store)
 
     @property
     def usage(self) -> Usage:
@@ -171,7 +144,7 @@ class PipedriveClient(LeadsApi):
 
     def close(self) -> None:
         """Give the sockets back."""
-        self._session.close()
+        self._connections.close()
 
     def calls_ahead(self) -> int:
         """How many calls are worth having under way at once, by latency and burst window."""
@@ -267,16 +240,11 @@ class PipedriveClient(LeadsApi):
     ) -> tuple[int, dict[str, str], bytes, float]:
         """Send, and give status, headers, body and the time at which the answer began to arrive."""
         try:
-            with self._adapter.send(
-                _prepared(call, server, header),
-                **self._environment_of(server),
-                timeout=self.settings.timeout,
-                stream=True,
-            ) as response:
+            with closing(self._begin(call, server, header)) as response:
                 answered = self._clock()
                 body = self._read_body(call, response)
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return response.status_code, headers, body, answered
+                return response.status, headers, body, answered
         except (requests.RequestException, urllib3.exceptions.HTTPError) as problem:
             failure = self._no_reply(call, server, problem)
         except BaseException as interruption:
@@ -284,18 +252,24 @@ class PipedriveClient(LeadsApi):
             raise
         raise failure
 
-    def _environment_of(self, server: str) -> dict[str, Any]:
-        """What the environment says of proxies and certificates for a server, asked once: it takes a while."""
-        if server not in self._environment:
-            found = self._plain_session.merge_environment_settings(server, {}, None, None, None)
-            self._environment[server] = {name: found[name] for name in ("proxies", "verify", "cert")}
-        return self._environment[server]
+    def _begin(self, call: Call, server: str, header: Mapping[str, Secret]) -> urllib3.BaseHTTPResponse:
+        headers = {**HEADERS, **{name: value.reveal for name, value in header.items()}}
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._connections.send(
+            server,
+            call.method,
+            f"{call.path}?{urlencode(call.query)}" if call.query else call.path,
+            headers=headers,
+            body=None if call.body is None else msgspec.json.encode(call.body),
+            timeout=self.settings.timeout,
+        )
 
-    def _read_body(self, call: Call, response: requests.Response) -> bytes:
+    def _read_body(self, call: Call, response: urllib3.BaseHTTPResponse) -> bytes:
         """Take each piece as it arrives: who waits for full blocks, or for output of gzip, forgets the time."""
         parts, size = [], 0
         deadline = self._clock() + self.settings.timeout
-        while part := response.raw.read1(CHUNK, decode_content=False):
+        while part := response.read1(CHUNK, decode_content=False):
             parts.append(part)
             size += len(part)
             if size > LARGEST_REPLY or self._clock() > deadline:
@@ -313,22 +287,26 @@ class PipedriveClient(LeadsApi):
         return unpacking.read(LARGEST_REPLY, decode_content=True)
 
     def _no_reply(self, call: Call, server: str, problem: Exception) -> PipedriveConnectionError:
-        host = urlsplit(server).netloc
-        never_sent = isinstance(problem, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError) or (
-            _is_new_connection_error(problem)
-        )
-        if never_sent:
-            words = f"cannot be reached. Check {self.settings.server_field} of {self.settings.name}, and the network"
-        elif _is_certificate_error(problem):
-            words = "did not prove its identity (TLS)"
-            never_sent = True
-        elif isinstance(problem, requests.exceptions.Timeout | urllib3.exceptions.ReadTimeoutError):
-            words = f"did not answer within {self.settings.timeout:g} s"
-        else:
-            words = "ended the connection before its reply was whole"
+        words, never_sent = self._explained(problem)
         return PipedriveConnectionError(
-            f"{call.method} {call.path}: {host} {words}.", method=call.method, path=call.path, in_doubt=not never_sent
+            f"{call.method} {call.path}: {urlsplit(server).netloc} {words}.",
+            method=call.method,
+            path=call.path,
+            in_doubt=not never_sent,
         )
+
+    def _explained(self, problem: Exception) -> tuple[str, bool]:
+        """Say why there is no reply, and whether it is certain that the request was never sent."""
+        if isinstance(problem, requests.RequestException | urllib3.exceptions.ProxyError):
+            return "cannot be reached through the worker's proxy. Check its variables HTTPS_PROXY and NO_PROXY", True
+        if isinstance(problem, urllib3.exceptions.ConnectTimeoutError):
+            place = f"{self.settings.server_field} of {self.settings.name}"
+            return f"cannot be reached. Check {place}, and the network", True
+        if _is_certificate_error(problem):
+            return "did not prove its identity (TLS)", True
+        if isinstance(problem, urllib3.exceptions.ReadTimeoutError):
+            return f"did not answer within {self.settings.timeout:g} s", False
+        return "ended the connection before its reply was whole", False
 
     def _redirected(self, call: Call, status: int, headers: Mapping[str, str]) -> PipedriveError:
         target = urlsplit(headers.get("location", "")).netloc or "another address"
@@ -401,18 +379,6 @@ class PipedriveClient(LeadsApi):
             self._usage.first_reply_at = self._usage.first_reply_at or server_time(headers)
 
 
-def _is_new_connection_error(problem: Exception) -> bool:
-    """Whether the socket never came about; ``requests`` has one class for that and for resets."""
-    return type(_reason(problem)).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
-
-
 def _is_certificate_error(problem: Exception) -> bool:
     """Whether TLS never came about; other TLS errors may come in place of the reply."""
-    reason = _reason(problem)
-    return isinstance(reason.args[0] if reason.args else None, ssl.SSLCertVerificationError)
-
-
-def _reason(problem: Exception) -> Exception:
-    cause = problem.args[0] if problem.args else problem
-    reason = getattr(cause, "reason", cause)
-    return reason if isinstance(reason, Exception) else problem
+    return isinstance(problem.args[0] if problem.args else None, ssl.SSLCertVerificationError)

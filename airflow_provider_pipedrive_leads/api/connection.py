@@ -46,6 +46,11 @@ class Secret(msgspec.Struct, frozen=True, repr_omit_defaults=True):
         return [("reveal", "***")]
 
 
+def can_be_sent(secret: str) -> bool:
+    """Whether a text can stand in a header or form as it is: a library that refused it would show it."""
+    return re.fullmatch(r"[!-~]+", secret) is not None
+
+
 class ApiToken(msgspec.Struct, frozen=True):
     """The login by a user's personal API token."""
 
@@ -149,7 +154,7 @@ def _oauth_app(name: str, api_token: str, values: Mapping[str, object]) -> OAuth
 
 
 def _secret(name: str, field: str, text: str) -> Secret:
-    if not re.fullmatch(r"[!-~]+", text):
+    if not can_be_sent(text):
         raise _fail(name, field, "holds spaces or characters that cannot be part of it. Copy it again.")
     return Secret(text)
 

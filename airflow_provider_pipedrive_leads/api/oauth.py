@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.connection import HOST_FIELD, SHARED_HOST, Secret
+from airflow_provider_pipedrive_leads.api.connection import HOST_FIELD, SHARED_HOST, Secret, can_be_sent
 from airflow_provider_pipedrive_leads.api.errors import (
     Facts,
     PipedriveAuthError,
@@ -78,7 +78,7 @@ def read_tokens(body: bytes, *, now: float, grant: str) -> OAuthTokens:
         reply = msgspec.json.decode(body, type=_TokenReply)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         reply = None
-    if reply is None:
+    if reply is None or not can_be_sent(reply.access_token) or not can_be_sent(reply.refresh_token):
         raise PipedriveServerError("POST /oauth/token: the reply holds no tokens.", method="POST", path="/oauth/token")
     return OAuthTokens(
         Secret(reply.access_token),

@@ -7,7 +7,7 @@ import logging
 from airflow.sdk import Variable
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_pipedrive_leads.api.connection import Secret
+from airflow_provider_pipedrive_leads.api.connection import Secret, can_be_sent
 from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def _tokens_from(kept: object) -> OAuthTokens | None:
     if not isinstance(kept, dict):
         return None
     try:
-        return OAuthTokens(
+        tokens = OAuthTokens(
             Secret(str(kept["access_token"])),
             Secret(str(kept["refresh_token"])),
             float(kept["expires_at"]),
@@ -73,6 +73,8 @@ def _tokens_from(kept: object) -> OAuthTokens | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+    usable = can_be_sent(tokens.access_token.reveal) and can_be_sent(tokens.refresh_token.reveal)
+    return tokens if usable else None
 
 
 def _mask(tokens: OAuthTokens) -> None:

@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +23,7 @@ from airflow_provider_pipedrive_leads import authorize
 from airflow_provider_pipedrive_leads import login as login_module
 from airflow_provider_pipedrive_leads.api.connection import Secret, read_connection
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError
-from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens
+from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens, fingerprint, read_tokens
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
@@ -146,12 +147,14 @@ def client_of(evidence, connection, **extra):
     )
     store = MemoryTokenStore()
     client = PipedriveClient(settings, token_store=store, chance=lambda: 0.0)
-    evidence.show(settings, settings.login, store, client, client._login, client._session)
+    evidence.show(
+        settings, settings.login, store, client, client._login, client._connections, client._connections.session
+    )
     return client
 
 
 def show_again(evidence, client):
-    evidence.show(client, client._login, client._session, client._pace, client.usage)
+    evidence.show(client, client._login, client._connections, client._connections.session, client._pace, client.usage)
 
 
 ORDERS = {
@@ -274,6 +277,23 @@ def test_redirects_and_half_a_token_reply(sandbox, evidence):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("odd", ["access-a1 b2\n", "access-\u20ac", " "])
+def test_tokens_that_no_header_can_carry(sandbox, evidence, monkeypatch, odd):
+    """The library that refuses a header names its value."""
+    tokens = {"access_token": f"{REFRESH_TOKEN}{odd}", "refresh_token": REFRESH_TOKEN, "expires_in": 3600}
+    with pytest.raises(PipedriveError, match="holds no tokens"):
+        read_tokens(json.dumps(tokens).encode(), now=0.0, grant="")
+    extra = {**sandbox.oauth_connection["extra"], "base_url": sandbox.url}
+    grant = fingerprint(Secret(extra["refresh_token"]))
+    kept = {**tokens, "expires_at": time.time() + 3600, "api_domain": "", "grant": grant}
+    monkeypatch.setattr("airflow.sdk.Variable.get", lambda *args, **options: kept)
+    monkeypatch.setattr("airflow.sdk.Variable.set", lambda *args, **options: None)
+    client = PipedriveClient(read_connection(extra=extra), token_store=VariableTokenStore("crm"))
+    assert client.get_lead_sources()
+    show_again(evidence, client)
+    client.close()
 
 
 @pytest.mark.parametrize("login", ["token", "oauth", "oauth, first call"])

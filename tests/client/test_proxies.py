@@ -1,0 +1,172 @@
+"""A worker behind a proxy: what the environment says of proxies and certificates holds for every request."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConnectionError
+from airflow_provider_pipedrive_leads.client import PipedriveClient
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Passes on what names a whole address, and opens a tunnel where asked for one, unless it wants a login."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.passed.append(f"{self.command} {self.path}")
+        target = urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        onward = http.client.HTTPConnection(target.hostname, target.port)
+        path = f"{target.path}?{target.query}" if target.query else target.path
+        onward.request(self.command, path, body=self.rfile.read(length) or None, headers=dict(self.headers))
+        reply = onward.getresponse()
+        body = reply.read()
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.headers["Content-Type"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        onward.close()
+
+    def do_POST(self):
+        self.do_GET()
+
+    def do_CONNECT(self):
+        self.server.passed.append(f"CONNECT {self.path}")
+        if self.server.wants_login:
+            self.send_error(407)
+            return
+        host, port = self.path.split(":")
+        with socket.create_connection((host, int(port))) as onward:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=pump, args=(onward, self.connection))
+            back.start()
+            pump(self.connection, onward)
+            back.join()
+        self.close_connection = True
+
+    def log_message(self, *args):
+        """Be quiet."""
+
+
+def pump(source, target):
+    with suppress(OSError):  # one of the two was cut off
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+class Sources(BaseHTTPRequestHandler):
+    """Knows one lead source."""
+
+    def do_GET(self):
+        body = json.dumps({"success": True, "data": [{"name": "Through the tunnel"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        """Be quiet."""
+
+
+@contextmanager
+def running(handler, certificate=None):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.passed, server.wants_login = [], False
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with running(Proxy) as server:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+        yield server
+
+
+def client_of(password=TOKEN, **extra):
+    return PipedriveClient(read_connection(password=password, extra=extra), sleep=lambda _: None)
+
+
+def client_of_sandbox(sandbox, login):
+    if login == "token":
+        return client_of(sandbox.token, base_url=sandbox.url)
+    return client_of(None, **sandbox.oauth_connection["extra"])
+
+
+@pytest.mark.parametrize("login", ["token", "oauth"])
+def test_every_request_goes_through_the_proxy(sandbox, proxy, login):
+    client = client_of_sandbox(sandbox, login)
+    assert client.get_lead_sources()
+    assert client.add_lead_label("Far", "blue")["name"] == "Far"
+    expected = [f"GET {sandbox.url}/v1/leadSources", f"POST {sandbox.url}/v1/leadLabels"]
+    token_request = [f"POST {sandbox.url}/oauth/token"] if login == "oauth" else []
+    assert proxy.passed == [*token_request, *expected]
+    client.close()
+
+
+def test_what_no_proxy_names_is_reached_directly(sandbox, proxy, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    client = client_of_sandbox(sandbox, "oauth")
+    assert client.get_lead_sources()
+    assert proxy.passed == []
+    client.close()
+
+
+def test_a_tunnel_and_the_companys_own_certificate(proxy, certificate, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with running(Sources, certificate) as server:
+        client = client_of(base_url=f"https://127.0.0.1:{server.server_port}")
+        assert client.get_lead_sources() == ["Through the tunnel"]
+        client.close()
+    assert proxy.passed == [f"CONNECT 127.0.0.1:{server.server_port}"]
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(proxy, certificate):
+    with running(Sources, certificate) as server:
+        client = client_of(base_url=f"https://127.0.0.1:{server.server_port}")
+        with pytest.raises(PipedriveConnectionError, match="did not prove its identity") as raised:
+            client.add_lead_label("Nowhere", "blue")
+        client.close()
+    assert not raised.value.in_doubt
+
+
+@pytest.mark.parametrize("trouble", ["wants a login", "nobody there", "no address"])
+def test_a_proxy_in_trouble_is_named_and_nothing_was_sent(proxy, monkeypatch, trouble):
+    proxy.wants_login = trouble == "wants a login"
+    if trouble == "nobody there":
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    if trouble == "no address":
+        monkeypatch.setenv("https_proxy", "http://:3128")
+    client = client_of(base_url="https://127.0.0.1:1")
+    with pytest.raises(PipedriveConnectionError, match=r"proxy\. Check its variables HTTPS_PROXY") as raised:
+        client.add_lead_label("Nowhere", "blue")
+    assert not raised.value.in_doubt
+    client.close()
