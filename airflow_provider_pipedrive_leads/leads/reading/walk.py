@@ -131,7 +131,7 @@ class Walk:
     :param since: the second at which the list begins, for an anchored order.
     :param limit: rows a page.
     :param ahead: how many pages are worth having asked for at once.
-    :param expected: about how many rows there are, if known: the last page of them is asked for alone.
+    :param expected: about how many rows there are, if known: near the end each page waits until all others are there.
     """
 
     def __init__(
@@ -209,9 +209,11 @@ class Walk:
     def _likely_goes_on(self) -> bool:
         if self._ending:
             return False
-        if self._expected is not None and -self._limit <= self._next_start - self._expected < 2 * self._limit:
-            return False
-        return all(ticket.result().more for _, ticket, _ in self._asked if ticket.done())
+        known = [ticket.result().more for _, ticket, _ in self._asked if ticket.done()]
+        near_the_end = self._expected is not None and (
+            -self._limit <= self._next_start - self._expected < 2 * self._limit
+        )
+        return all(known) and (len(known) == len(self._asked) or not near_the_end)
 
     def _bridge(self, beyond: Question, page: Page) -> Generator[Page, None, Page]:
         """Read from the frontier on until a page asked for earlier touches it or the list ends; give the last page."""

@@ -13,6 +13,7 @@ from airflow_provider_pipedrive_leads.leads.reading.walk import (
     Frontier,
     Page,
     Question,
+    Ticket,
     Walk,
 )
 from tests.leads.simulated_account import (
@@ -154,6 +155,31 @@ def test_pages_are_asked_for_ahead_only_while_the_list_is_likely_to_go_on():
 
     list(Walk(ask, BY_CHANGE, limit=4, ahead=lambda: 8, expected=10).pages())
     assert [question.start for question in asked] == [0, 3, 6]
+
+
+class AtHand:
+    """A page that is there as soon as it was asked for."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._page = ticket.result()
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> Page:
+        return self._page
+
+
+def test_the_last_page_is_asked_for_when_all_others_are_there_though_they_are_still_worked_on():
+    source = SimulatedSource(active_world(10), [1])
+    asked: list[int] = []
+
+    def ask(question: Question):
+        asked.append(question.start)
+        return AtHand(source.ask(BY_CHANGE, question, 4, archived=False))
+
+    walk = Walk(ask, BY_CHANGE, limit=4, ahead=lambda: 2, expected=10)
+    assert [list(asked) for _ in walk.pages()] == [[0, 3], [0, 3, 6], [0, 3, 6]]
 
 
 def test_overlap_grows_where_gaps_are_found_and_shrinks_when_it_is_calm():
