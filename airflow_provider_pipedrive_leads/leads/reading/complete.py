@@ -152,7 +152,7 @@ class Reading:
         return self._updated_since or (None if self.moves_unseen else self._changed_since)
 
     def batches(self) -> Iterator[list[Any]]:
-        """Yield the leads in batches of at most a page, each lead once."""
+        """Yield the leads in batches of at most a page, each lead once; an empty one while the next page is awaited."""
         if self._archived_choice == "exclude":
             yield from self._active(self._since, self._expected)
             return
@@ -176,6 +176,9 @@ class Reading:
         """Read the active leads from a second on; give the second in which the last of them changed."""
         walk = self._walk(BY_CHANGE, since, expected, archived=False)
         for page in walk.pages():
+            if page is None:
+                yield []
+                continue
             self.pages += 1
             new = self._new(page)
             self.active += len(new)
@@ -186,6 +189,9 @@ class Reading:
         """Read the archived leads, latest change first, down to a time; give the time of the first."""
         newest = None
         for page in self._walk(LATEST_CHANGE_FIRST, None, None, archived=True).pages():
+            if page is None:
+                yield []
+                continue
             self.pages += 1
             if not page.heads:
                 break

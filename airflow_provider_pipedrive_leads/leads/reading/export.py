@@ -221,7 +221,7 @@ def deliver(
 
 
 def _one_behind(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
-    """Hold each batch until the next is there, so that calls are under way while it is written."""
+    """Hold each batch until the next is asked for, so that calls are under way while it is written."""
     held: list[Any] | None = None
     for batch in batches:
         if held is not None:

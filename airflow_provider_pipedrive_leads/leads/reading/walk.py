@@ -158,12 +158,17 @@ class Walk:
         self._asked: deque[tuple[Question, Ticket, bool]] = deque()
         """Question, ticket, and whether all pages before were there when it was asked for."""
 
-    def pages(self) -> Iterator[Page]:
-        """Yield the pages in order, whole: rows repeat where pages overlap or rows moved on."""
+    def pages(self) -> Iterator[Page | None]:
+        """Yield the pages in order, whole: rows repeat where pages overlap or rows moved on.
+
+        None says that the next page was asked for and is not there yet: there is time for other work.
+        """
         more = True
         while more:
             self._ask_ahead()
             question, ticket, is_late = self._asked.popleft()
+            if not ticket.done():
+                yield None
             page = ticket.result()
             if self._fits(question, page):
                 self._settle()

@@ -182,6 +182,16 @@ def test_the_last_page_is_asked_for_when_all_others_are_there_though_they_are_st
     assert [list(asked) for _ in walk.pages()] == [[0, 3], [0, 3, 6], [0, 3, 6]]
 
 
+def test_while_the_next_page_is_awaited_there_is_time_for_the_one_before():
+    source = SimulatedSource(active_world(10), [1])
+
+    def ask(question: Question):
+        return source.ask(BY_CHANGE, question, 4, archived=False)
+
+    walk = Walk(ask, BY_CHANGE, limit=4, ahead=lambda: 1, expected=10)
+    assert [page and len(page.rows) for page in walk.pages()] == [None, 4, None, 4, None, 4]
+
+
 def test_overlap_grows_where_gaps_are_found_and_shrinks_when_it_is_calm():
     world = active_world(150, Answer(0), Answer(0), Delete(0, 1), Wait(1))
     source = SimulatedSource(world, [1])
