@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 import threading
 import time
 from contextlib import closing
@@ -36,7 +35,7 @@ from airflow_provider_pipedrive_leads.api.pacing import SEARCHES_ALLOWED, BurstW
 from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from, server_time
 from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS, as_day_spent, seconds_before_repeat
 from airflow_provider_pipedrive_leads.login import login_for
-from airflow_provider_pipedrive_leads.open_connections import OpenConnections
+from airflow_provider_pipedrive_leads.open_connections import OpenConnections, is_certificate_error, was_never_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +55,6 @@ LONGEST_NAP = 1.0
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
 HEADERS = {
-    "User-Agent": "airflow-provider-pipedrive-leads",
     "Accept-Encoding": requests.utils.default_headers()["Accept-Encoding"],
     "Accept": "application/json",
 }
@@ -134,8 +132,7 @@ class PipedriveClient(LeadsApi):
         self._warned = False
         self._pace = _shared_pace(settings)
         self._connections = OpenConnections()
-        self._connections.session.headers["User-Agent"] = HEADERS["User-Agent"]
-        self._login = login_for(settings, self._connections.session, token_store)
+        self._login = login_for(settings, self._connections, token_store)
 
     @property
     def usage(self) -> Usage:
@@ -245,7 +242,7 @@ class PipedriveClient(LeadsApi):
                 body = self._read_body(call, response)
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return response.status, headers, body, answered
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as problem:
+        except urllib3.exceptions.HTTPError as problem:
             failure = self._no_reply(call, server, problem)
         except BaseException as interruption:
             interruption.__traceback__ = None  # the frames below hold the token in headers
@@ -286,27 +283,24 @@ class PipedriveClient(LeadsApi):
         unpacking = urllib3.HTTPResponse(BytesIO(packed), headers=response.headers, preload_content=False)
         return unpacking.read(LARGEST_REPLY, decode_content=True)
 
-    def _no_reply(self, call: Call, server: str, problem: Exception) -> PipedriveConnectionError:
-        words, never_sent = self._explained(problem)
+    def _no_reply(self, call: Call, server: str, problem: urllib3.exceptions.HTTPError) -> PipedriveConnectionError:
         return PipedriveConnectionError(
-            f"{call.method} {call.path}: {urlsplit(server).netloc} {words}.",
+            f"{call.method} {call.path}: {urlsplit(server).netloc} {self._explained(problem)}.",
             method=call.method,
             path=call.path,
-            in_doubt=not never_sent,
+            in_doubt=not was_never_sent(problem),
         )
 
-    def _explained(self, problem: Exception) -> tuple[str, bool]:
-        """Say why there is no reply, and whether it is certain that the request was never sent."""
-        if isinstance(problem, requests.RequestException | urllib3.exceptions.ProxyError):
-            return "cannot be reached through the worker's proxy. Check its variables HTTPS_PROXY and NO_PROXY", True
-        if isinstance(problem, urllib3.exceptions.ConnectTimeoutError):
-            place = f"{self.settings.server_field} of {self.settings.name}"
-            return f"cannot be reached. Check {place}, and the network", True
-        if _is_certificate_error(problem):
-            return "did not prove its identity (TLS)", True
+    def _explained(self, problem: urllib3.exceptions.HTTPError) -> str:
+        if is_certificate_error(problem):
+            return "did not prove its identity (TLS)"
         if isinstance(problem, urllib3.exceptions.ReadTimeoutError):
-            return f"did not answer within {self.settings.timeout:g} s", False
-        return "ended the connection before its reply was whole", False
+            return f"did not answer within {self.settings.timeout:g} s"
+        if not was_never_sent(problem):
+            return "ended the connection before its reply was whole"
+        if isinstance(problem, urllib3.exceptions.ProxyError):
+            return "cannot be reached through the worker's proxy. Check its variables HTTPS_PROXY and NO_PROXY"
+        return f"cannot be reached. Check {self.settings.server_field} of {self.settings.name}, and the network"
 
     def _redirected(self, call: Call, status: int, headers: Mapping[str, str]) -> PipedriveError:
         target = urlsplit(headers.get("location", "")).netloc or "another address"
@@ -377,8 +371,3 @@ class PipedriveClient(LeadsApi):
             self._usage.daily_tokens_left = self._day.left
             self._usage.daily_tokens = self._day.size
             self._usage.first_reply_at = self._usage.first_reply_at or server_time(headers)
-
-
-def _is_certificate_error(problem: Exception) -> bool:
-    """Whether TLS never came about; other TLS errors may come in place of the reply."""
-    return isinstance(problem.args[0] if problem.args else None, ssl.SSLCertVerificationError)

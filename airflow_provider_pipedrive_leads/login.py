@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlencode, urlsplit
 
-import requests  # noqa: TID253 - loaded by the client alone, at the first call
+import urllib3
 
 from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp, Secret
 from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
+    from airflow_provider_pipedrive_leads.open_connections import OpenConnections
 
 
+LARGEST_REPLY = 1 << 20
+"""Bytes of a reply with tokens, of which there are some hundred."""
 LOOKS_FOR_ANOTHER_WORKER = 5
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -70,14 +76,14 @@ class MemoryTokenStore:
         self._tokens = tokens
 
 
-def login_for(settings: ConnectionSettings, session: requests.Session, store: TokenStore | None = None) -> Login:
+def login_for(settings: ConnectionSettings, connections: OpenConnections, store: TokenStore | None = None) -> Login:
     """Give the login that a connection asks for.
 
     :param store: where OAuth tokens are kept; default: in memory.
     """
     if isinstance(settings.login, ApiToken):
         return ApiTokenLogin(settings.base_url, settings.login.token)
-    return OAuthLogin(settings, settings.login, session, store or MemoryTokenStore())
+    return OAuthLogin(settings, settings.login, connections, store or MemoryTokenStore())
 
 
 class ApiTokenLogin:
@@ -110,7 +116,7 @@ class OAuthLogin:
         self,
         settings: ConnectionSettings,
         app: OAuthApp,
-        session: requests.Session,
+        connections: OpenConnections,
         store: TokenStore,
         *,
         clock: Callable[[], float] = time.time,
@@ -118,7 +124,7 @@ class OAuthLogin:
     ) -> None:
         self._settings = settings
         self._app = app
-        self._session = session
+        self._connections = connections
         self._store = store
         self._clock = clock
         self._sleep = sleep
@@ -177,18 +183,12 @@ class OAuthLogin:
 
     def _ask(self, refresh_token: Secret) -> OAuthTokens:
         try:
-            with self._session.post(
-                self._app.token_url,
-                data=refresh_form(refresh_token),
-                auth=(self._app.client_id, self._app.client_secret.reveal),
-                timeout=self._settings.timeout,
-                allow_redirects=False,
-            ) as reply:
-                if reply.status_code != requests.codes.ok:
-                    failure = refused(reply.status_code, reply.content, remedy=authorize_again(self._settings.name))
+            with closing(self._post(refresh_form(refresh_token))) as reply:
+                if reply.status != HTTPStatus.OK:
+                    failure = refused(reply.status, _body(reply), remedy=authorize_again(self._settings.name))
                 else:
-                    return read_tokens(reply.content, now=self._clock(), grant=self._grant)
-        except requests.RequestException:
+                    return read_tokens(_body(reply), now=self._clock(), grant=self._grant)
+        except urllib3.exceptions.HTTPError:
             failure = PipedriveConnectionError(
                 "POST /oauth/token: the server gave no answer.", method="POST", path="/oauth/token"
             )
@@ -196,6 +196,22 @@ class OAuthLogin:
             interruption.__traceback__ = None  # the frames below hold tokens in forms and replies
             raise
         raise failure
+
+    def _post(self, form: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        url = urlsplit(self._app.token_url)
+        login = urllib3.make_headers(basic_auth=f"{self._app.client_id}:{self._app.client_secret.reveal}")
+        return self._connections.send(
+            f"{url.scheme}://{url.netloc}",
+            "POST",
+            url.path,
+            headers={**login, "Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode(),
+            timeout=self._settings.timeout,
+        )
+
+
+def _body(reply: urllib3.BaseHTTPResponse) -> bytes:
+    return reply.read(LARGEST_REPLY, decode_content=True)
 
 
 def _bearer(tokens: OAuthTokens) -> Secret:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import requests  # noqa: TID253 - this module is itself imported only when the first call is made
 import urllib3
 
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+USER_AGENT = "airflow-provider-pipedrive-leads"
 POOL_SIZE = 32
 LONGEST_CONNECT = 4.0
 """Seconds: while a connection comes about it cannot be broken off, and a stopped task has five."""
@@ -35,10 +40,8 @@ class OpenConnections:
     """Sends requests, and keeps an eye on every connection.
 
     Proxies and certificates are those of the environment, as ``requests`` reads it (``HTTPS_PROXY``, ``NO_PROXY``,
-    ``REQUESTS_CA_BUNDLE``). What is sent by :meth:`send` goes to the pool of the server directly: a session would look
-    for cookies, hooks and ``.netrc`` at the price of the sending.
-
-    :ivar session: for requests whose speed does not matter.
+    ``REQUESTS_CA_BUNDLE``). Requests go to the pool of their server directly: a session would look for cookies, hooks
+    and ``.netrc`` at the price of the sending.
     """
 
     def __init__(self) -> None:
@@ -47,9 +50,6 @@ class OpenConnections:
         self._lock = threading.Lock()
         self._routes: dict[str, _Route] = {}
         self._adapter = _Adapter(self)
-        self.session = requests.Session()
-        self.session.mount("https://", self._adapter)
-        self.session.mount("http://", self._adapter)
 
     def send(
         self, server: str, method: str, target: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float
@@ -58,33 +58,39 @@ class OpenConnections:
 
         :param server: address without a path.
         :param target: path and query.
-        :param timeout: seconds between two pieces of the answer.
-        :raises urllib3.exceptions.HTTPError: there is no answer.
-        :raises requests.RequestException: the environment names a proxy that cannot be one.
+        :param timeout: seconds without any byte of the answer.
+        :raises urllib3.exceptions.HTTPError: there is no answer; :func:`was_never_sent` tells more.
+        :raises PipedriveConfigError: the server's address, or what the environment says, cannot be used.
         """
-        route = self._routes.get(server) or self._routes.setdefault(server, self._route_to(server))
+        route = self._routes.get(server) or self._route_to(server)
         return route.pool.urlopen(
             method,
             route.prefix + target,
             body=body,
-            headers=headers,
+            headers={"User-Agent": USER_AGENT, **headers},
             retries=NO_REPEATS,
             redirect=False,
             assert_same_host=False,
-            timeout=_patience(timeout),
+            timeout=urllib3.Timeout(connect=min(LONGEST_CONNECT, timeout), read=timeout),
             preload_content=False,
             decode_content=False,
         )
 
     def _route_to(self, server: str) -> _Route:
         """Ask the environment, which takes a while."""
-        request = requests.Request("GET", server).prepare()
-        url = str(request.url)
-        found: dict[str, Any] = {**self.session.merge_environment_settings(url, {}, None, None, None)}
-        verify, proxies, cert = found["verify"], found["proxies"], found["cert"]
-        pool: Any = self._adapter.get_connection_with_tls_context(request, verify, proxies, cert)
-        self._adapter.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
-        return _Route(pool, self._adapter.request_url(request, proxies).rstrip("/"))
+        try:
+            with self._lock:
+                self._routes[server] = route = self._adapter.route_to(server)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
+            words = (
+                f"{urlsplit(server).netloc}: it, or the proxy that HTTPS_PROXY names in the worker's environment, is no"
+                " address that can be used. For a proxy by SOCKS, install PySocks."
+            )
+        except OSError:
+            words = "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE in the worker's environment names a file that is not there."
+        else:
+            return route
+        raise PipedriveConfigError(words)  # what was caught may show the password of the proxy
 
     def watch(self, manager: urllib3.PoolManager) -> None:
         """Let a manager make pools whose connections are known here."""
@@ -95,7 +101,7 @@ class OpenConnections:
     def close(self) -> None:
         """Give the sockets back that no call uses."""
         self._routes.clear()
-        self.session.close()
+        self._adapter.close()
 
     def shut_down(self) -> None:
         """End all connections, those that are waited for included, and let no new one live."""
@@ -124,8 +130,14 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self._connections = connections
         super().__init__(pool_maxsize=POOL_SIZE)
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
-        return super().send(request, **{**options, "timeout": _patience(options.get("timeout"))})
+    def route_to(self, server: str) -> _Route:
+        request = requests.Request("GET", server).prepare()
+        url = str(request.url)
+        found: dict[str, Any] = {**requests.Session().merge_environment_settings(url, {}, None, None, None)}
+        verify, proxies, cert = found["verify"], found["proxies"], found["cert"]
+        pool: Any = self.get_connection_with_tls_context(request, verify, proxies, cert)
+        self.cert_verify(pool, url, verify, cert)  # type: ignore[no-untyped-call]
+        return _Route(pool, self.request_url(request, proxies).rstrip("/"))
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
@@ -139,8 +151,20 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
-def _patience(timeout: float | None) -> urllib3.Timeout:
-    return urllib3.Timeout(LONGEST_CONNECT if timeout is None else min(LONGEST_CONNECT, timeout), timeout)
+def was_never_sent(problem: Exception) -> bool:
+    """Whether it is certain that a request did not leave: there was no connection, or no proxy that passed it on.
+
+    A proxy's error alone tells nothing: an answer that breaks off is one too.
+    """
+    if isinstance(problem, urllib3.exceptions.ProxyError):
+        problem = problem.original_error
+    refused = type(problem) is OSError and str(problem).startswith("Tunnel connection failed")
+    return refused or isinstance(problem, urllib3.exceptions.ConnectTimeoutError) or is_certificate_error(problem)
+
+
+def is_certificate_error(problem: Exception) -> bool:
+    """Whether TLS never came about; other TLS errors may come in place of the reply."""
+    return isinstance(problem.args[0] if problem.args else None, ssl.SSLCertVerificationError)
 
 
 def _shut(connection: Any) -> None:

@@ -6,6 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+KEEPS_THE_MARK = {"SPT_NOENV": "1"}
+"""For the environment: processes that rename themselves write over it otherwise."""
+
 
 def processes_with(variable: str) -> dict[int, str]:
     """Give pid and command line of each process that has this ``NAME=value`` in its environment, the eldest first."""

@@ -147,14 +147,12 @@ def client_of(evidence, connection, **extra):
     )
     store = MemoryTokenStore()
     client = PipedriveClient(settings, token_store=store, chance=lambda: 0.0)
-    evidence.show(
-        settings, settings.login, store, client, client._login, client._connections, client._connections.session
-    )
+    evidence.show(settings, settings.login, store, client, client._login, client._connections)
     return client
 
 
 def show_again(evidence, client):
-    evidence.show(client, client._login, client._connections, client._connections.session, client._pace, client.usage)
+    evidence.show(client, client._login, client._connections, client._pace, client.usage)
 
 
 ORDERS = {

@@ -7,6 +7,8 @@ import json
 import socket
 import ssl
 import threading
+import time
+import traceback
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
-from airflow_provider_pipedrive_leads.api.errors import PipedriveConnectionError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveConnectionError
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -158,15 +160,80 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(proxy, certificate):
     assert not raised.value.in_doubt
 
 
-@pytest.mark.parametrize("trouble", ["wants a login", "nobody there", "no address"])
+@pytest.mark.parametrize("trouble", ["wants a login", "nobody there"])
 def test_a_proxy_in_trouble_is_named_and_nothing_was_sent(proxy, monkeypatch, trouble):
     proxy.wants_login = trouble == "wants a login"
     if trouble == "nobody there":
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    if trouble == "no address":
-        monkeypatch.setenv("https_proxy", "http://:3128")
     client = client_of(base_url="https://127.0.0.1:1")
     with pytest.raises(PipedriveConnectionError, match=r"proxy\. Check its variables HTTPS_PROXY") as raised:
         client.add_lead_label("Nowhere", "blue")
     assert not raised.value.in_doubt
     client.close()
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Reads a request, and ends the connection instead of answering."""
+
+    def do_POST(self):
+        self.server.passed.append(self.path)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.close_connection = True
+
+    def log_message(self, *args):
+        """Be quiet."""
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_post_whose_answer_a_proxy_lost_is_in_doubt_and_goes_once(proxy, certificate, monkeypatch, scheme):
+    """The library calls that an error of the proxy, too."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with running(Silent, certificate if scheme == "https" else None) as server:
+        if scheme == "http":
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+        client = client_of(base_url=f"{scheme}://127.0.0.1:{server.server_port}")
+        with pytest.raises(PipedriveConnectionError, match="before its reply was whole") as raised:
+            client.add_lead_label("Once", "blue")
+        client.close()
+    assert len(server.passed) == 1
+    assert raised.value.in_doubt
+
+
+MISTAKES = {
+    "no host": ("https_proxy", "http://:3128", "HTTPS_PROXY"),
+    "no port": ("https_proxy", "http://someone:pass-word@proxy:80a", "HTTPS_PROXY"),
+    "no HTTP": ("https_proxy", "ftp://someone:pass-word@proxy:21", "HTTPS_PROXY"),
+    "a login that cannot be sent": ("https_proxy", "http://someone:pass-word%E2%82%AC@127.0.0.1:9", "HTTPS_PROXY"),
+    "no certificates": ("REQUESTS_CA_BUNDLE", "/nowhere/at/all.pem", "REQUESTS_CA_BUNDLE"),
+}
+
+
+@pytest.mark.parametrize("login", ["token", "oauth"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_environment_is_named_without_its_password(proxy, monkeypatch, mistake, login):
+    variable, value, named = MISTAKES[mistake]
+    monkeypatch.setenv(variable, value)
+    app = {"client_id": "app", "client_secret": "s" * 8, "refresh_token": "r" * 8}
+    server = {"base_url": "https://127.0.0.1:1"}
+    client = client_of(**server) if login == "token" else client_of(None, **app, **server)
+    with pytest.raises(PipedriveConfigError, match=named) as raised:
+        client.get_lead_sources()
+    told = traceback.TracebackException.from_exception(raised.value, capture_locals=False)
+    assert "pass-word" not in "".join(told.format())
+    client.close()
+
+
+def test_an_answer_may_take_longer_than_a_connection(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr("airflow_provider_pipedrive_leads.open_connections.LONGEST_CONNECT", 0.3)
+
+    class Slow(Sources):
+        def do_GET(self):
+            time.sleep(0.6)
+            super().do_GET()
+
+    with running(Slow) as server:
+        client = client_of(base_url=f"http://127.0.0.1:{server.server_port}")
+        assert client.get_lead_sources() == ["Through the tunnel"]
+        assert client.usage.requests == 1
+        client.close()

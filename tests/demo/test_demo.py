@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import left_of, processes_with
+from tests.processes import KEEPS_THE_MARK, left_of, processes_with
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / ".demo"
@@ -33,7 +33,7 @@ def mark():
 @pytest.fixture(scope="module")
 def environment(mark):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    return {**clean, "COLUMNS": "100", **dict([mark.split("=")])}
+    return {**clean, "COLUMNS": "100", **dict([mark.split("=")]), **KEEPS_THE_MARK}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.processes import left_of, processes_with
+from tests.processes import KEEPS_THE_MARK, left_of, processes_with
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def mark():
 @pytest.fixture(scope="module")
 def interface(mark):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    environment |= dict([mark.split("=")])
+    environment |= {**dict([mark.split("=")]), **KEEPS_THE_MARK}
     running = subprocess.Popen(
         [sys.executable, "-m", "demo.ui"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )

@@ -176,6 +176,7 @@ class Walk:
                 self._unsettle()
                 last = yield from self._bridge(question, page)
                 page, is_late = last, last is not page
+                self._asked = deque((ahead, ticket, False) for ahead, ticket, _ in self._asked)
             more = yield from self._take(page)
             if not more and not is_late and not self.frontier.order.newest_first:
                 self._look_again(question, page)

@@ -144,6 +144,12 @@ def test_a_lead_edited_behind_an_early_last_page_and_then_archived_is_found():
     assert set(world.stayed) <= {row.id for row in rows}
 
 
+def test_a_lead_that_moved_behind_the_last_page_while_an_earlier_one_did_not_fit_is_found():
+    """All pages before the last one were there when it was asked for, but one of them had left a gap to be bridged."""
+    schedule = [Answer(1), Edit(3), Edit(2), Answer(1), Answer(1), Edit(7)]
+    read_active(active_world(8, *schedule, after_ms=0), limit=4, ahead=3, expected=9)
+
+
 def test_pages_are_asked_for_ahead_only_while_the_list_is_likely_to_go_on():
     asked: list[Question] = []
     world = active_world(10)
