@@ -38,7 +38,7 @@ NUMERIC = re.compile(r"[+-]?\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCI
 
 
 def require_pyarrow() -> None:
-    """Find out whether Parquet can be written here.
+    """Find out whether Parquet can be read and written here.
 
     :raises PipedriveConfigError: pyarrow is not installed.
     """
@@ -46,7 +46,7 @@ def require_pyarrow() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as problem:
         raise PipedriveConfigError(
-            f"path: writing .parquet needs pyarrow, which cannot be imported ({problem})."
+            f"path: .parquet needs pyarrow, which cannot be imported ({problem})."
             " Run: pip install 'airflow-provider-pipedrive-leads[parquet]'"
         ) from problem
 

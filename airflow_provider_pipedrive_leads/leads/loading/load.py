@@ -15,6 +15,7 @@ from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
 from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
 from airflow_provider_pipedrive_leads.leads.loading.planning import Plan, check_budget
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
+from airflow_provider_pipedrive_leads.leads.writing.settling import LONGEST_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +32,6 @@ NOTE = "pipedrive_load"
 SECONDS_BETWEEN_NOTES = 240.0
 LONGEST_SINCE_NOTE = 300.0
 """The last write of a try began at most so many seconds after its last note."""
-LONGEST_CALL = 2
-"""Timeouts after which a call has surely ended on this side."""
 SECONDS_BETWEEN_REPORTS = 10.0
 PLANNED = {"created": "would create", "updated": "would update", "archived": "would archive"}
 

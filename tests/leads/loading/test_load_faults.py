@@ -240,7 +240,7 @@ def test_a_day_that_ends_meanwhile_ends_the_load_and_the_next_one_goes_on(sandbo
 
 @pytest.mark.parametrize(
     ("note_age", "try_age", "wait"),
-    [(1, 0, 10), (1, 4, 6), (1, 11, 0), (369, 0, 10), (371, 0, 0)],
+    [(1, 0, 10), (1, 4, 6), (1, 11, 0), (399, 0, 10), (401, 0, 0)],
 )
 def test_how_long_a_try_waits_for_the_one_before(note_age, try_age, wait):
     patience = Patience(10.0, 30.0, now=lambda: NOW)
