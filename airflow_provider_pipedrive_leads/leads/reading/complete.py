@@ -8,7 +8,8 @@ while the lists are read. Passes over both lists, in this order, find every lead
 3. archived leads again, down to the newest of pass 1: those that were archived meanwhile;
 4. active leads again, from where pass 2 ended: those that were edited or restored meanwhile.
 
-An incremental read needs passes 1 and 2 only: what changes while it runs belongs to the next one.
+An incremental read needs passes 1 and 2 only: what changes while it runs belongs to the next one. Pass 1 must be over
+before pass 2 ends, not before it begins: a lead that is restored meanwhile goes to the end of the active ones.
 
 All this takes for granted that archiving and restoring move a lead's ``update_time``. Where an archived lead shows
 that they do not (its ``archive_time`` is later), passes 3 and 4 read everything, and the log says so. An account that
@@ -18,7 +19,7 @@ has no archived lead to show it cannot be told from one in which they do.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import msgspec
@@ -29,10 +30,12 @@ from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.reading.walk import (
     BY_CHANGE,
     LATEST_CHANGE_FIRST,
+    SECONDS_TO_APPEAR,
     Order,
     Page,
     Question,
     Walk,
+    moment,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +50,6 @@ LARGEST_PAGE = 500
 MOST_AHEAD = 8
 MOST_AHEAD_UNSIZED = 6
 """Pages asked for at once while the size of the list is not known: all but one behind its end are in vain."""
-SECONDS_TO_APPEAR = 5
-"""How long a change may take to show in the list after the time that it is stamped with."""
 
 
 class Filters(TypedDict):
@@ -154,17 +155,30 @@ class Reading:
     def batches(self) -> Iterator[list[Any]]:
         """Yield the leads in batches of at most a page, each lead once; an empty one while the next page is awaited."""
         if self._archived_choice == "exclude":
-            yield from self._active(self._since, self._expected)
+            yield from self._active(self._active_from(self._since, self._expected))
             return
-        newest = yield from self._archived(self._since)
+        archived = self._walk(LATEST_CHANGE_FIRST, archived=True)
+        active = self._begun_with(archived) if self._archived_choice != "only" else None
+        newest = yield from self._archived(archived, self._since)
         end = None
         if self._archived_choice != "only":
-            end = yield from self._active(self._since, self._expected)
+            if active is None or self.moves_unseen:
+                active = self._active_from(self._since, self._expected)
+            end = yield from self._active(active)
         if self._changed_since is not None:
             return
-        yield from self._archived(self._again_from(newest))
+        yield from self._archived(self._walk(LATEST_CHANGE_FIRST, archived=True), self._again_from(newest))
         if self._archived_choice != "only":
-            yield from self._active(self._again_from(end), None)
+            yield from self._active(self._active_from(self._again_from(end)))
+
+    def _begun_with(self, archived: Walk) -> Walk | None:
+        """Begin pass 1, and pass 2 with it, if that is surely not over before; give pass 2."""
+        if self._expected is None or self._expected <= self._limit or self.moves_unseen:
+            return None
+        active = self._active_from(self._since, self._expected)
+        archived.begin()
+        active.begin()
+        return active
 
     def _again_from(self, time: str | None) -> str | None:
         """Where the second pass over a list begins, if the first came upon this time last or latest."""
@@ -172,9 +186,9 @@ class Reading:
             return self._since
         return max(_earlier(time), self._since or "")
 
-    def _active(self, since: str | None, expected: int | None) -> Generator[list[Any], None, str | None]:
-        """Read the active leads from a second on; give the second in which the last of them changed."""
-        walk = self._walk(BY_CHANGE, since, expected, archived=False)
+    def _active(self, walk: Walk) -> Generator[list[Any], None, str | None]:
+        """Read the active leads; give the second in which the last of them changed."""
+        walk.grows_at_end_only = self._archived_choice == "include" and not self.moves_unseen
         for page in walk.pages():
             if page is None:
                 yield []
@@ -185,10 +199,10 @@ class Reading:
             yield new
         return walk.frontier.second
 
-    def _archived(self, down_to: str | None) -> Generator[list[Any], None, str | None]:
+    def _archived(self, walk: Walk, down_to: str | None) -> Generator[list[Any], None, str | None]:
         """Read the archived leads, latest change first, down to a time; give the time of the first."""
         newest = None
-        for page in self._walk(LATEST_CHANGE_FIRST, None, None, archived=True).pages():
+        for page in walk.pages():
             if page is None:
                 yield []
                 continue
@@ -205,7 +219,10 @@ class Reading:
                 break
         return newest
 
-    def _walk(self, order: Order, since: str | None, expected: int | None, *, archived: bool) -> Walk:
+    def _active_from(self, since: str | None, expected: int | None = None) -> Walk:
+        return self._walk(BY_CHANGE, since, expected, archived=False)
+
+    def _walk(self, order: Order, since: str | None = None, expected: int | None = None, *, archived: bool) -> Walk:
         def ask(question: Question) -> Ticket:
             return self._source.ask(order, question, self._limit, archived=archived)
 
@@ -268,12 +285,7 @@ def _moved_unseen(head: Head) -> bool:
         head.update_time[:10] + head.update_time[11:19]
     ):
         return False
-    return _moment(head.archive_time) - _moment(head.update_time) > timedelta(seconds=1)
-
-
-def _moment(text: str) -> datetime:
-    """Read a time in either of the API's forms (docs/pipedrive-api.md, "The object")."""
-    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+    return moment(head.archive_time) - moment(head.update_time) > timedelta(seconds=1)
 
 
 def _earlier(time: str) -> str:

@@ -3,21 +3,30 @@
 Offsets drift: when a row leaves the list, all later ones move up, and the page asked for next begins after a row that
 no page held. So a page is taken only if it starts at offset 0, or if its first row does not come after the last row
 taken (the frontier): then nothing lies between. Pages overlap by a row for that. Where one does not fit, the walk goes
-back and bridges the gap, then takes what it had already asked for. What is decided here is decided from pages alone;
-who asks for them, and how many at once, is the caller's matter.
+back and bridges the gap, then takes what it had already asked for.
+
+The last page counts only if no row can have left an earlier page for the end behind its back: it was asked for when all
+others were there; or, where rows come in at the end only, it and those that were under way with it meet exactly, row on
+row, for then no row had left in between. What is decided here is decided from pages alone; who asks for them, and how
+many at once, is the caller's matter.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Protocol
+from datetime import UTC, datetime, timedelta
+from itertools import dropwhile
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 LARGEST_OVERLAP = 100
 CALM_PAGES = 16
 """Pages without a gap after which the overlap is halved."""
+SECONDS_TO_APPEAR = 5
+"""How long a change may take to show in the list after the time that it is stamped with."""
 
 
 class Head(Protocol):
@@ -86,6 +95,17 @@ class Ticket(Protocol):
 Ask = Callable[[Question], Ticket]
 
 
+class _Asked(NamedTuple):
+    """A page that was asked for.
+
+    :param doubtful: how many pages right before it may have been answered after it; infinite: more than were asked for.
+    """
+
+    question: Question
+    ticket: Ticket
+    doubtful: float
+
+
 class Frontier:
     """How far a walk has come: the time of the last row taken, and which rows of that time it has."""
 
@@ -132,6 +152,7 @@ class Walk:
     :param limit: rows a page.
     :param ahead: how many pages are worth having asked for at once.
     :param expected: about how many rows there are, if known: near the end each page waits until all others are there.
+    :ivar grows_at_end_only: whether rows are known to come in nowhere else; the caller sets it before the first page.
     """
 
     def __init__(
@@ -145,6 +166,7 @@ class Walk:
         expected: int | None = None,
     ) -> None:
         self.frontier = Frontier(order)
+        self.grows_at_end_only = False
         self._ask = ask
         self._since = since
         self._limit = limit
@@ -155,8 +177,16 @@ class Walk:
         self._calm = 0
         self._next_start = 0
         self._ending = False
-        self._asked: deque[tuple[Question, Ticket, bool]] = deque()
-        """Question, ticket, and whether all pages before were there when it was asked for."""
+        self._asked: deque[_Asked] = deque()
+        self._last: tuple[Question, Head] | None = None
+        """The last row taken, and the page that would begin with it."""
+        self._met = 0
+        """How many pages in a row, up to the last one taken, met the one before exactly."""
+
+    def begin(self) -> None:
+        """Ask for the first pages already, while something is read that must be over before this list ends."""
+        self._ask_ahead()
+        self._doubt_what_was_asked()
 
     def pages(self) -> Iterator[Page | None]:
         """Yield the pages in order, whole: rows repeat where pages overlap or rows moved on.
@@ -166,27 +196,53 @@ class Walk:
         more = True
         while more:
             self._ask_ahead()
-            question, ticket, is_late = self._asked.popleft()
+            question, ticket, doubtful = self._asked.popleft()
             if not ticket.done():
                 yield None
             page = ticket.result()
             if self._fits(question, page):
                 self._settle()
+                self._met = self._met + 1 if self._meets(question, page) else 0
             else:
                 self._unsettle()
                 last = yield from self._bridge(question, page)
-                page, is_late = last, last is not page
-                self._asked = deque((ahead, ticket, False) for ahead, ticket, _ in self._asked)
+                page, doubtful = last, math.inf if last is page else 0
+                self._doubt_what_was_asked()
+                self._met = 0
+            is_final = self._is_final(page, doubtful)
             more = yield from self._take(page)
-            if not more and not is_late and not self.frontier.order.newest_first:
+            if page.heads:
+                self._last = Question(question.since, question.start + len(page.heads) - 1), page.heads[-1]
+            if not more and not is_final:
                 self._look_again(question, page)
                 more = True
 
-    def _look_again(self, question: Question, page: Page) -> None:
-        """Ask for the end once more: a row can have moved behind it after this page, and away before an earlier one.
+    def _is_final(self, page: Page, doubtful: float) -> bool:
+        """Whether no row can have moved behind this page, were it the last one, from an earlier one answered later.
 
-        Where the newest comes first, rows that stay in the list stay in their places.
+        Where the newest comes first, rows that stay in the list stay in their places. Rows that come in late, with the
+        time of a change some seconds ago, could hide one that left: not before a row that is older than that.
         """
+        if doubtful == 0 or self.frontier.order.newest_first:
+            return True
+        if not self.grows_at_end_only or self._met < doubtful or self.frontier.time is None:
+            return False
+        newest = page.heads[-1].update_time
+        return moment(newest) - moment(self.frontier.time) > timedelta(seconds=SECONDS_TO_APPEAR)
+
+    def _meets(self, question: Question, page: Page) -> bool:
+        """Whether the last row taken stands in this page at the very place where it stood."""
+        if self._last is None:
+            return False
+        place, last = self._last
+        at = place.start - question.start
+        if place.since != question.since or not 0 <= at < len(page.heads):
+            return False
+        here = page.heads[at]
+        return (here.id, here.update_time) == (last.id, last.update_time)
+
+    def _look_again(self, question: Question, page: Page) -> None:
+        """Ask for the end once more: a row can have moved behind it after this page, and away before an earlier one."""
         self._ending = True
         self._asked.clear()
         self._next_start = question.start + max(0, len(page.heads) - 1)
@@ -204,8 +260,8 @@ class Walk:
         """Ask for the next page, and for as many behind it as are worth it and likely to exist."""
         while not self._asked or (len(self._asked) < self._most_ahead() and self._likely_goes_on()):
             question = Question(self._since, self._next_start)
-            is_late = all(ticket.done() for _, ticket, _ in self._asked)
-            self._asked.append((question, self._ask(question), is_late))
+            doubtful = sum(1 for _ in dropwhile(lambda asked: asked.ticket.done(), self._asked))
+            self._asked.append(_Asked(question, self._ask(question), doubtful))
             self._next_start += self._limit - self._overlap
 
     def _most_ahead(self) -> int:
@@ -215,9 +271,10 @@ class Walk:
     def _likely_goes_on(self) -> bool:
         if self._ending:
             return False
-        known = [ticket.result().more for _, ticket, _ in self._asked if ticket.done()]
+        known = [asked.ticket.result().more for asked in self._asked if asked.ticket.done()]
+        before_the_end = self._limit // 5 if self.grows_at_end_only else self._limit
         near_the_end = self._expected is not None and (
-            -self._limit <= self._next_start - self._expected < 2 * self._limit
+            -before_the_end <= self._next_start - self._expected < 2 * self._limit
         )
         return all(known) and (len(known) == len(self._asked) or not near_the_end)
 
@@ -243,6 +300,10 @@ class Walk:
             return Question(self.frontier.second, 0)
         return Question(question.since, max(0, question.start - self._limit))
 
+    def _doubt_what_was_asked(self) -> None:
+        """Something that is read only now must be over before the list ends: none of these pages can be final."""
+        self._asked = deque(asked._replace(doubtful=math.inf) for asked in self._asked)
+
     def _unsettle(self) -> None:
         self._calm, self._overlap = 0, min(2 * self._overlap + 1, LARGEST_OVERLAP, self._limit // 2)
 
@@ -250,3 +311,8 @@ class Walk:
         self._calm += 1
         if self._calm % CALM_PAGES == 0:
             self._overlap = max(1, self._overlap // 2)
+
+
+def moment(text: str) -> datetime:
+    """Read a time in either of the API's forms, to the second (docs/pipedrive-api.md, "The object")."""
+    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)

@@ -21,9 +21,14 @@ from airflow_provider_pipedrive_leads.leads.reading.complete import Reading, Sel
 from airflow_provider_pipedrive_leads.leads.reading.pages import LeadPages
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from tests.leads.simulated_account import (
+    Answer,
     Beginning,
+    Delete,
+    Edit,
     Lead,
+    Move,
     SimulatedSource,
+    Step,
     World,
     at_random,
     beginnings,
@@ -116,6 +121,54 @@ def test_every_lead_is_given_once_in_thousands_of_schedules_at_random(archived, 
             pytest.fail(f"Random({seed}), {options}: {problem}")
 
 
+ACTIVE, ARCHIVED, LATER, LATE = (
+    Beginning(0, False),
+    Beginning(0, True),
+    Beginning(1_000, False),
+    Beginning(90_000, False),
+)
+ODD_SCHEDULES: dict[str, tuple[str, list[Beginning], list[Step], int, dict[str, int]]] = {
+    "restored after all active leads were read, archived again after all archived ones were": (
+        "include",
+        [ARCHIVED],
+        [Answer(1), Move(0), Answer(0), Answer(0), Move(0)],
+        3,
+        {"limit": 2, "expected": 3},
+    ),
+    "archived after the last page, restored before an earlier one, which did not meet it": (
+        "include",
+        [ARCHIVED, LATER, ACTIVE, ACTIVE, ACTIVE, LATE],
+        [Answer(1), Answer(1), Move(0), Answer(0), Answer(0), Move(0)],
+        4,
+        {"limit": 4, "expected": 25},
+    ),
+    "restored, unseen, to a page of active leads that was read before the archived ones": (
+        "include",
+        [ARCHIVED, ACTIVE, LATER, ACTIVE],
+        [Answer(1), Answer(1), Move(4), Answer(0), Answer(0), Answer(0), Move(4)],
+        2,
+        {"limit": 2, "expected": 23},
+    ),
+    "edited while another was restored, unseen, in its stead": (
+        "exclude",
+        [ARCHIVED, ACTIVE, ACTIVE, ACTIVE, LATER, LATE, ACTIVE, ACTIVE],
+        [Move(3), Delete(7, 4), Answer(1), Edit(1), Move(7)],
+        4,
+        {"limit": 3, "expected": 28},
+    ),
+}
+
+
+@pytest.mark.parametrize("contrary", [False, True], ids=["likely", "contrary"])
+@pytest.mark.parametrize("odd", ODD_SCHEDULES)
+def test_a_lead_is_found_though_it_was(odd, contrary):
+    archived, beginning, schedule, ahead, options = ODD_SCHEDULES[odd]
+    world = World(beginning, schedule, contrary=contrary, moves_allowed=2)
+    world.begin_read()
+    source = SimulatedSource(world, [ahead])
+    check_complete(world, archived, rows_of(Reading(source, archived=archived, **options)))
+
+
 def before(moment: str, seconds: int) -> str:
     at = datetime.fromisoformat(moment[:19]).replace(tzinfo=UTC) - timedelta(seconds=seconds)
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -167,6 +220,17 @@ def pages_asked(world: World, ahead: int, limit: int, **options: Any) -> int:
 def test_a_quiet_account_whose_size_is_known_is_read_without_a_page_in_vain(active, archived, ahead):
     asked = pages_asked(quiet_world(active, archived), ahead, limit=50, expected=active)
     assert asked == max(1, math.ceil((active - 1) / 49)) + 3
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [({"expected": 200}, 4), ({}, 1), ({"expected": 50}, 1), ({"expected": 200, "moves_unseen": True}, 1)],
+    ids=["long", "of unknown length", "one page", "long, but moves are unseen"],
+)
+def test_pages_of_active_leads_are_asked_for_along_with_the_archived_ones_if_there_will_be_many(known, asked):
+    source = SimulatedSource(quiet_world(200, 10), [3])
+    batches = Reading(source, limit=50, **known).batches()
+    assert (next(batches), source.asked) == ([], asked)
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 4])
@@ -229,7 +293,7 @@ def busy_sandbox(request) -> Iterator[Sandbox]:
         yield running
 
 
-def read_while_hammered(pages: LeadPages, archived: str, hammer: Hammer) -> list[dict[str, Any]]:
+def read_while_hammered(pages: LeadPages, archived: str, hammer: Hammer, expected: int | None) -> list[dict[str, Any]]:
     over = threading.Event()
 
     def hammer_on() -> None:
@@ -239,7 +303,7 @@ def read_while_hammered(pages: LeadPages, archived: str, hammer: Hammer) -> list
     with ThreadPoolExecutor(1) as threads:
         hammering = threads.submit(hammer_on)
         try:
-            batches = list(Reading(pages, archived=archived, limit=10).batches())
+            batches = list(Reading(pages, archived=archived, limit=10, expected=expected).batches())
         finally:
             over.set()
         hammering.result()
@@ -258,7 +322,8 @@ def test_reads_over_http_are_complete_while_others_write(busy_sandbox, no_waitin
     for seed in range(6):
         hammer = Hammer(writer, seed, spared=evidence)
         with LeadPages(reader, Selection().filters()) as pages:
-            leads = read_while_hammered(pages, archived, hammer)
+            expected = len(hammer.stayed_in("exclude")) if seed % 2 else None
+            leads = read_while_hammered(pages, archived, hammer, expected)
         read = {lead["id"]: lead for lead in leads}
         assert len(leads) == len(read)
         wanted = hammer.stayed_in(archived)

@@ -188,6 +188,30 @@ def test_the_last_page_is_asked_for_when_all_others_are_there_though_they_are_st
     assert [list(asked) for _ in walk.pages()] == [[0, 3], [0, 3, 6], [0, 3, 6]]
 
 
+@pytest.mark.parametrize(
+    ("grows_at_end_only", "after_ms", "asked"),
+    [(True, 10_000, [0, 4, 8]), (True, 1_000, [0, 4, 8, 9]), (False, 10_000, [0, 4, 8])],
+    ids=["old rows", "rows so new that others may show late", "rows may come in anywhere"],
+)
+def test_the_last_page_is_asked_for_with_others_if_they_will_tell_whether_a_row_left(
+    grows_at_end_only, after_ms, asked
+):
+    source = SimulatedSource(active_world(10, after_ms=after_ms), [1])
+    starts: list[int] = []
+
+    def ask(question: Question):
+        starts.append(question.start)
+        return source.ask(BY_CHANGE, question, 5, archived=False)
+
+    walk = Walk(ask, BY_CHANGE, limit=5, ahead=lambda: 4, expected=10)
+    walk.grows_at_end_only = grows_at_end_only
+    pages = walk.pages()
+    next(pages)
+    assert starts == ([0, 4, 8] if grows_at_end_only else [0, 4])
+    list(pages)
+    assert starts == asked
+
+
 def test_while_the_next_page_is_awaited_there_is_time_for_the_one_before():
     source = SimulatedSource(active_world(10), [1])
 
