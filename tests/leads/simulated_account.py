@@ -97,7 +97,7 @@ class Account:
         shown.sort(key=lambda lead: lead.id, reverse=self.contrary != order.newest_first)
         shown.sort(key=lambda lead: lead.update_time, reverse=order.newest_first)
         end = question.start + limit
-        return Page(shown[question.start : end], shown[question.start : end], len(shown) > end)
+        return Page(shown[question.start : end], shown[question.start : end], len(shown) > end, None, self.now())
 
     def _change(self, lead_id: str, **changes: str | None) -> None:
         lead = self.leads[lead_id]

@@ -9,7 +9,7 @@ while the lists are read. Passes over both lists, in this order, find every lead
 4. active leads again, from where pass 2 ended: those that were edited or restored meanwhile.
 
 An incremental read needs passes 1 and 2 only: what changes while it runs belongs to the next one. Pass 1 must be over
-before pass 2 ends, not before it begins: a lead that is restored meanwhile goes to the end of the active ones.
+before pass 2 ends, but not before it begins: a lead that is restored meanwhile goes to the end of the active ones.
 
 All this takes for granted that archiving and restoring move a lead's ``update_time``. Where an archived lead shows
 that they do not (its ``archive_time`` is later), passes 3 and 4 read everything, and the log says so. An account that
@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 ARCHIVED_CHOICES = ("include", "exclude", "only")
 LARGEST_PAGE = 500
 MOST_AHEAD = 8
+MANY_PAGES = 4
+"""A list that had more will have more than one."""
 MOST_AHEAD_UNSIZED = 6
 """Pages asked for at once while the size of the list is not known: all but one behind its end are in vain."""
 
@@ -117,6 +119,7 @@ class Reading:
     :param changed_since: all leads that changed since then; older ones too in an account that does not tell.
     :param moves_unseen: whether the account is known not to move ``update_time`` when a lead is archived or restored.
     :param expected: about how many active leads there are, if known.
+    :param filtered: whether not all leads are read; leads then may come in that did not change themselves.
     :param limit: leads a page, at least 2.
     :ivar pages: pages taken so far.
     :ivar active: leads found in the list of active ones.
@@ -133,6 +136,7 @@ class Reading:
         changed_since: str | None = None,
         moves_unseen: bool = False,
         expected: int | None = None,
+        filtered: bool = False,
         limit: int = LARGEST_PAGE,
     ) -> None:
         self.moves_unseen = moves_unseen
@@ -145,6 +149,7 @@ class Reading:
         self._updated_since = updated_since
         self._changed_since = changed_since
         self._expected = expected if self._since is None else None
+        self._filtered = filtered
         self._limit = limit
 
     @property
@@ -157,28 +162,25 @@ class Reading:
         if self._archived_choice == "exclude":
             yield from self._active(self._active_from(self._since, self._expected))
             return
-        archived = self._walk(LATEST_CHANGE_FIRST, archived=True)
-        active = self._begun_with(archived) if self._archived_choice != "only" else None
-        newest = yield from self._archived(archived, self._since)
+        active = self._active_from(self._since, self._expected)
+        if self._active_grow_at_end_only() and (self._expected or 0) > MANY_PAGES * self._limit:
+            active.begin()
+        newest = yield from self._archived(self._since)
         end = None
         if self._archived_choice != "only":
-            if active is None or self.moves_unseen:
+            if not self._active_grow_at_end_only():
                 active = self._active_from(self._since, self._expected)
             end = yield from self._active(active)
         if self._changed_since is not None:
             return
-        yield from self._archived(self._walk(LATEST_CHANGE_FIRST, archived=True), self._again_from(newest))
+        yield from self._archived(self._again_from(newest))
         if self._archived_choice != "only":
             yield from self._active(self._active_from(self._again_from(end)))
 
-    def _begun_with(self, archived: Walk) -> Walk | None:
-        """Begin pass 1, and pass 2 with it, if that is surely not over before; give pass 2."""
-        if self._expected is None or self._expected <= self._limit or self.moves_unseen:
-            return None
-        active = self._active_from(self._since, self._expected)
-        archived.begin()
-        active.begin()
-        return active
+    def _active_grow_at_end_only(self) -> bool:
+        """Whether active leads come in only at the end of their list, as far as archived ones have told."""
+        seen = self._archived_choice == "include" and not self.moves_unseen
+        return seen and self._expected is not None and not self._filtered
 
     def _again_from(self, time: str | None) -> str | None:
         """Where the second pass over a list begins, if the first came upon this time last or latest."""
@@ -188,7 +190,7 @@ class Reading:
 
     def _active(self, walk: Walk) -> Generator[list[Any], None, str | None]:
         """Read the active leads; give the second in which the last of them changed."""
-        walk.grows_at_end_only = self._archived_choice == "include" and not self.moves_unseen
+        walk.grows_at_end_only = self._active_grow_at_end_only()
         for page in walk.pages():
             if page is None:
                 yield []
@@ -199,10 +201,10 @@ class Reading:
             yield new
         return walk.frontier.second
 
-    def _archived(self, walk: Walk, down_to: str | None) -> Generator[list[Any], None, str | None]:
+    def _archived(self, down_to: str | None) -> Generator[list[Any], None, str | None]:
         """Read the archived leads, latest change first, down to a time; give the time of the first."""
         newest = None
-        for page in walk.pages():
+        for page in self._walk(LATEST_CHANGE_FIRST, archived=True).pages():
             if page is None:
                 yield []
                 continue

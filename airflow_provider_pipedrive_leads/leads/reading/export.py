@@ -208,6 +208,7 @@ def deliver(
             changed_since=window.changed_since,
             moves_unseen=window.moves_unseen,
             expected=window.expected,
+            filtered=any(value is not None for value in selection.filters().values()),
         )
         rows = 0
         for leads in _one_behind(reading.batches()):

@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api import endpoints
 from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
 from airflow_provider_pipedrive_leads.api.operations import lead_filters
-from airflow_provider_pipedrive_leads.api.replies import read_page
+from airflow_provider_pipedrive_leads.api.replies import read_page, server_time
 from airflow_provider_pipedrive_leads.leads.reading.complete import MOST_AHEAD, is_in_order
 from airflow_provider_pipedrive_leads.leads.reading.walk import Page
 
@@ -152,7 +152,8 @@ class LeadPages:
         return asked
 
     def _page(self, call: Call, order: Order) -> Page:
-        page = read_page(self._api.send(call))
+        reply = self._api.send(call)
+        page = read_page(reply)
         heads = self._shape.heads(page.items)
         if not is_in_order(heads, order):
             raise PipedriveServerError(
@@ -161,4 +162,5 @@ class LeadPages:
                 method=call.method,
                 path=call.path,
             )
-        return Page(heads, page.items, page.next_query is not None, self._shape.keys(page.items))
+        keys = self._shape.keys(page.items)
+        return Page(heads, page.items, page.next_query is not None, keys, server_time(reply.headers))

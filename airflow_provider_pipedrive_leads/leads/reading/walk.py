@@ -6,9 +6,9 @@ taken (the frontier): then nothing lies between. Pages overlap by a row for that
 back and bridges the gap, then takes what it had already asked for.
 
 The last page counts only if no row can have left an earlier page for the end behind its back: it was asked for when all
-others were there; or, where rows come in at the end only, it and those that were under way with it meet exactly, row on
-row, for then no row had left in between. What is decided here is decided from pages alone; who asks for them, and how
-many at once, is the caller's matter.
+others were there; or, where rows come in at the end only, it and those that were under way with it meet exactly: a row
+that both hold has the same place in the list, so none before it had left in between. What is decided here is decided
+from pages alone; who asks for them, and how many at once, is the caller's matter.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ CALM_PAGES = 16
 """Pages without a gap after which the overlap is halved."""
 SECONDS_TO_APPEAR = 5
 """How long a change may take to show in the list after the time that it is stamped with."""
+LIKELY_PART = 5
+"""A last page that should hold a fifth of a page is asked for with the others: lists seldom shrink by that much."""
 
 
 class Head(Protocol):
@@ -74,12 +76,19 @@ class Page(msgspec.Struct, frozen=True):
     :param rows: what the caller wants of each lead.
     :param more: whether the list goes on behind it.
     :param keys: what tells each row from all others, where that is at hand without the heads.
+    :param answered_at: the server's clock when it answered, or up to a second before; None if it does not tell.
     """
 
     heads: Sequence[Head]
     rows: Sequence[Any]
     more: bool
     keys: Sequence[int | str] | None = None
+    answered_at: str | None = None
+
+    def is_settled_before(self, row: Head) -> bool:
+        """Whether no row that belongs before this one, in an order whose newest are last, can come to light later."""
+        age = moment(self.answered_at) - moment(row.update_time) if self.answered_at else timedelta(0)
+        return age > timedelta(seconds=SECONDS_TO_APPEAR)
 
 
 class Ticket(Protocol):
@@ -98,7 +107,8 @@ Ask = Callable[[Question], Ticket]
 class _Asked(NamedTuple):
     """A page that was asked for.
 
-    :param doubtful: how many pages right before it may have been answered after it; infinite: more than were asked for.
+    :param doubtful: how many pages before it, from the first one on that was not there when it was asked for; infinite
+        if a gap before it was read only later.
     """
 
     question: Question
@@ -152,7 +162,7 @@ class Walk:
     :param limit: rows a page.
     :param ahead: how many pages are worth having asked for at once.
     :param expected: about how many rows there are, if known: near the end each page waits until all others are there.
-    :ivar grows_at_end_only: whether rows are known to come in nowhere else; the caller sets it before the first page.
+    :ivar grows_at_end_only: whether rows are known to come in nowhere else; may be set until the pages are read.
     """
 
     def __init__(
@@ -178,15 +188,18 @@ class Walk:
         self._next_start = 0
         self._ending = False
         self._asked: deque[_Asked] = deque()
-        self._last: tuple[Question, Head] | None = None
-        """The last row taken, and the page that would begin with it."""
+        self._begun: Ticket | None = None
+        self._last: tuple[Question, Head, bool] | None = None
+        """The last row taken, the question for a page that would begin with it, and whether it was settled."""
         self._met = 0
         """How many pages in a row, up to the last one taken, met the one before exactly."""
 
     def begin(self) -> None:
-        """Ask for the first pages already, while something is read that must be over before this list ends."""
-        self._ask_ahead()
-        self._doubt_what_was_asked()
+        """Ask for the first page already, while something is read that must be over before this list ends.
+
+        The list grows at its end only, and is likely to have more pages: if not, the page is asked for again.
+        """
+        self._begun = self._ask(Question(self._since, 0))
 
     def pages(self) -> Iterator[Page | None]:
         """Yield the pages in order, whole: rows repeat where pages overlap or rows moved on.
@@ -194,6 +207,9 @@ class Walk:
         None says that the next page was asked for and is not there yet: there is time for other work.
         """
         more = True
+        if self._begun is not None and _is_good_for_long(begun := self._begun.result()):
+            self._next_start = self._limit - self._overlap
+            yield from self._take(Question(self._since, 0), begun)
         while more:
             self._ask_ahead()
             question, ticket, doubtful = self._asked.popleft()
@@ -208,48 +224,43 @@ class Walk:
                 last = yield from self._bridge(question, page)
                 page, doubtful = last, math.inf if last is page else 0
                 self._doubt_what_was_asked()
-                self._met = 0
-            is_final = self._is_final(page, doubtful)
-            more = yield from self._take(page)
-            if page.heads:
-                self._last = Question(question.since, question.start + len(page.heads) - 1), page.heads[-1]
+            is_final = doubtful <= self._met or self.frontier.order.newest_first
+            more = yield from self._take(question, page)
             if not more and not is_final:
                 self._look_again(question, page)
                 more = True
 
-    def _is_final(self, page: Page, doubtful: float) -> bool:
-        """Whether no row can have moved behind this page, were it the last one, from an earlier one answered later.
-
-        Where the newest comes first, rows that stay in the list stay in their places. Rows that come in late, with the
-        time of a change some seconds ago, could hide one that left: not before a row that is older than that.
-        """
-        if doubtful == 0 or self.frontier.order.newest_first:
-            return True
-        if not self.grows_at_end_only or self._met < doubtful or self.frontier.time is None:
-            return False
-        newest = page.heads[-1].update_time
-        return moment(newest) - moment(self.frontier.time) > timedelta(seconds=SECONDS_TO_APPEAR)
-
     def _meets(self, question: Question, page: Page) -> bool:
-        """Whether the last row taken stands in this page at the very place where it stood."""
-        if self._last is None:
+        """Whether the last row taken stood at the same place in this page's list, and no row can have replaced another.
+
+        Two lists can have as many rows before that one, though one left, if another came in: where rows come in
+        anywhere, or late, with the time of a change some seconds ago.
+        """
+        if self._last is None or not self.grows_at_end_only:
             return False
-        place, last = self._last
+        place, last, was_settled = self._last
         at = place.start - question.start
         if place.since != question.since or not 0 <= at < len(page.heads):
             return False
         here = page.heads[at]
-        return (here.id, here.update_time) == (last.id, last.update_time)
+        is_same = (here.id, here.update_time) == (last.id, last.update_time)
+        return is_same and was_settled and page.is_settled_before(here)
 
     def _look_again(self, question: Question, page: Page) -> None:
-        """Ask for the end once more: a row can have moved behind it after this page, and away before an earlier one."""
+        """Ask for the end once more: a row can have moved behind it after this page, and away before an earlier one.
+
+        Where the newest comes first that is not needed: rows that stay in the list stay in their places.
+        """
         self._ending = True
         self._asked.clear()
         self._next_start = question.start + max(0, len(page.heads) - 1)
 
-    def _take(self, page: Page) -> Generator[Page, None, bool]:
+    def _take(self, question: Question, page: Page) -> Generator[Page, None, bool]:
         self.frontier.advance(page.heads)
         self._taken += 1
+        if page.heads:
+            place, last = Question(question.since, question.start + len(page.heads) - 1), page.heads[-1]
+            self._last = place, last, page.is_settled_before(last)
         yield page
         return page.more and bool(page.heads)
 
@@ -272,10 +283,8 @@ class Walk:
         if self._ending:
             return False
         known = [asked.ticket.result().more for asked in self._asked if asked.ticket.done()]
-        before_the_end = self._limit // 5 if self.grows_at_end_only else self._limit
-        near_the_end = self._expected is not None and (
-            -before_the_end <= self._next_start - self._expected < 2 * self._limit
-        )
+        unsure = self._limit // LIKELY_PART if self.grows_at_end_only else self._limit
+        near_the_end = self._expected is not None and -unsure <= self._next_start - self._expected < 2 * self._limit
         return all(known) and (len(known) == len(self._asked) or not near_the_end)
 
     def _bridge(self, beyond: Question, page: Page) -> Generator[Page, None, Page]:
@@ -289,7 +298,7 @@ class Walk:
             if not between.more or not between.heads:
                 self._asked.clear()
                 return between
-            yield from self._take(between)
+            yield from self._take(question, between)
             if self.frontier.touches(page):
                 return page
             question = Question(question.since, question.start + self._limit - self._overlap)
@@ -301,7 +310,7 @@ class Walk:
         return Question(question.since, max(0, question.start - self._limit))
 
     def _doubt_what_was_asked(self) -> None:
-        """Something that is read only now must be over before the list ends: none of these pages can be final."""
+        """What was read only now lies before the pages asked for: none of them can be final."""
         self._asked = deque(asked._replace(doubtful=math.inf) for asked in self._asked)
 
     def _unsettle(self) -> None:
@@ -311,6 +320,11 @@ class Walk:
         self._calm += 1
         if self._calm % CALM_PAGES == 0:
             self._overlap = max(1, self._overlap // 2)
+
+
+def _is_good_for_long(first: Page) -> bool:
+    """Whether a first page still counts when time has passed: the list goes on, and no row can come before that."""
+    return first.more and bool(first.heads) and first.is_settled_before(first.heads[-1])
 
 
 def moment(text: str) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -19,11 +19,11 @@ from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.leads.reading.complete import Reading, Selection
 from airflow_provider_pipedrive_leads.leads.reading.pages import LeadPages
+from airflow_provider_pipedrive_leads.leads.reading.walk import Order, Page, Question
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from tests.leads.simulated_account import (
     Answer,
     Beginning,
-    Delete,
     Edit,
     Lead,
     Move,
@@ -121,40 +121,36 @@ def test_every_lead_is_given_once_in_thousands_of_schedules_at_random(archived, 
             pytest.fail(f"Random({seed}), {options}: {problem}")
 
 
-ACTIVE, ARCHIVED, LATER, LATE = (
-    Beginning(0, False),
-    Beginning(0, True),
-    Beginning(1_000, False),
-    Beginning(90_000, False),
-)
+ACTIVE, LATE = Beginning(0, archived=False), Beginning(90_000, archived=False)
+ARCHIVED, ARCHIVED_LATE = Beginning(0, archived=True), Beginning(90_000, archived=True)
 ODD_SCHEDULES: dict[str, tuple[str, list[Beginning], list[Step], int, dict[str, int]]] = {
-    "restored after all active leads were read, archived again after all archived ones were": (
+    "edited after the last page, archived after all archived ones were read": (
         "include",
-        [ARCHIVED],
-        [Answer(1), Move(0), Answer(0), Answer(0), Move(0)],
-        3,
-        {"limit": 2, "expected": 3},
-    ),
-    "archived after the last page, restored before an earlier one, which did not meet it": (
-        "include",
-        [ARCHIVED, LATER, ACTIVE, ACTIVE, ACTIVE, LATE],
-        [Answer(1), Answer(1), Move(0), Answer(0), Answer(0), Move(0)],
+        [LATE] * 5,
+        [Answer(0), Answer(2), Answer(2), Edit(0), Answer(0), Answer(0), Answer(0), Move(0)],
         4,
-        {"limit": 4, "expected": 25},
+        {"limit": 2, "expected": 5},
+    ),
+    "edited after the last page, when a page between was there already": (
+        "include",
+        [LATE] * 9,
+        [Answer(0), Answer(2), Answer(0), Answer(1), Edit(3), Answer(0), Answer(0), Move(3)],
+        3,
+        {"limit": 3, "expected": 9},
     ),
     "restored, unseen, to a page of active leads that was read before the archived ones": (
         "include",
-        [ARCHIVED, ACTIVE, LATER, ACTIVE],
-        [Answer(1), Answer(1), Move(4), Answer(0), Answer(0), Answer(0), Move(4)],
-        2,
+        [ARCHIVED_LATE, LATE, LATE, LATE],
+        [Answer(1), Move(0), Answer(1), Answer(1), Answer(0), Answer(0), Move(0)],
+        1,
         {"limit": 2, "expected": 23},
     ),
     "edited while another was restored, unseen, in its stead": (
         "exclude",
-        [ARCHIVED, ACTIVE, ACTIVE, ACTIVE, LATER, LATE, ACTIVE, ACTIVE],
-        [Move(3), Delete(7, 4), Answer(1), Edit(1), Move(7)],
+        [ARCHIVED, ACTIVE, ACTIVE, ACTIVE, LATE],
+        [Answer(1), Edit(7), Move(0)],
         4,
-        {"limit": 3, "expected": 28},
+        {"limit": 3, "expected": 3},
     ),
 }
 
@@ -224,11 +220,17 @@ def test_a_quiet_account_whose_size_is_known_is_read_without_a_page_in_vain(acti
 
 @pytest.mark.parametrize(
     ("known", "asked"),
-    [({"expected": 200}, 4), ({}, 1), ({"expected": 50}, 1), ({"expected": 200, "moves_unseen": True}, 1)],
-    ids=["long", "of unknown length", "one page", "long, but moves are unseen"],
+    [
+        ({"expected": 300}, 2),
+        ({}, 1),
+        ({"expected": 200}, 1),
+        ({"expected": 300, "moves_unseen": True}, 1),
+        ({"expected": 300, "filtered": True}, 1),
+    ],
+    ids=["many", "nobody knows how many", "few", "many, but moves are unseen", "those of a filter"],
 )
-def test_pages_of_active_leads_are_asked_for_along_with_the_archived_ones_if_there_will_be_many(known, asked):
-    source = SimulatedSource(quiet_world(200, 10), [3])
+def test_the_first_active_leads_are_asked_for_along_with_the_archived_ones_if_there_will_be_many(known, asked):
+    source = SimulatedSource(quiet_world(300, 10), [3])
     batches = Reading(source, limit=50, **known).batches()
     assert (next(batches), source.asked) == ([], asked)
 
@@ -308,6 +310,32 @@ def read_while_hammered(pages: LeadPages, archived: str, hammer: Hammer, expecte
             over.set()
         hammering.result()
     return [msgspec.json.decode(text) for batch in batches for text in batch]
+
+
+class WatchedPages(LeadPages):
+    """Remembers where in the list of active leads pages began."""
+
+    def __init__(self, api: PipedriveClient) -> None:
+        super().__init__(api, Selection().filters())
+        self.starts: list[int] = []
+
+    def ask(self, order: Order, question: Question, limit: int, *, archived: bool) -> Future[Page]:
+        if not archived:
+            self.starts.append(question.start)
+        return super().ask(order, question, limit, archived=archived)
+
+
+def test_a_quiet_account_of_known_size_is_read_over_http_without_a_page_in_vain():
+    with Sandbox(leads=400, seed=11) as sandbox:
+        sandbox.control.set_burst(calls=1_000_000)
+        sandbox.control.advance(60)
+        active = sandbox.control.lead_count(archived=False)
+        reader = client_of(sandbox)
+        with WatchedPages(reader) as pages:
+            rows = sum(len(batch) for batch in Reading(pages, limit=10, expected=active).batches())
+        reader.close()
+        assert rows == sandbox.control.lead_count()
+    assert pages.starts == [*range(0, active - 1, 9), 0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveServerError,
     PipedriveValidationError,
 )
-from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+from airflow_provider_pipedrive_leads.leads.reading import export
+from airflow_provider_pipedrive_leads.leads.reading.complete import Reading, Selection
 from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
 
 
@@ -42,6 +43,20 @@ def test_every_lead_is_in_every_format(sandbox, client, tmp_path, suffix, column
 def test_archived_leads_are_taken_as_asked(sandbox, client, tmp_path, archived, counted):
     exported = export_leads(client, Selection(archived=archived), UPath(tmp_path / "leads.jsonl"))
     assert exported.rows == sandbox.control.lead_count(counted)
+
+
+@pytest.mark.parametrize(("filters", "filtered"), [({}, False), ({"person_id": "1"}, True)], ids=str)
+def test_a_read_knows_whether_it_is_filtered(client, tmp_path, monkeypatch, filters, filtered):
+    told: list[bool] = []
+
+    class Watched(Reading):
+        def __init__(self, *given, **options):
+            told.append(options["filtered"])
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(export, "Reading", Watched)
+    export_leads(client, Selection(**filters), UPath(tmp_path / "leads.jsonl"))
+    assert told == [filtered]
 
 
 def test_json_lines_by_keys_are_the_leads_as_the_api_gives_them(client, tmp_path):

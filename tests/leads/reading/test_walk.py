@@ -24,6 +24,7 @@ from tests.leads.simulated_account import (
     Lead,
     Move,
     SimulatedSource,
+    SimulatedTicket,
     Step,
     Wait,
     World,
@@ -189,27 +190,56 @@ def test_the_last_page_is_asked_for_when_all_others_are_there_though_they_are_st
 
 
 @pytest.mark.parametrize(
-    ("grows_at_end_only", "after_ms", "asked"),
-    [(True, 10_000, [0, 4, 8]), (True, 1_000, [0, 4, 8, 9]), (False, 10_000, [0, 4, 8])],
-    ids=["old rows", "rows so new that others may show late", "rows may come in anywhere"],
+    ("grows_at_end_only", "after_ms", "expected", "at_once", "starts"),
+    [
+        (True, 10_000, 10, [0, 4, 8], [0, 4, 8]),
+        (True, 1_000, 10, [0, 4, 8], [0, 4, 8, 9]),
+        (True, 10_000, 9, [0, 4], [0, 4, 8]),
+        (False, 10_000, 10, [0, 4], [0, 4, 8]),
+    ],
+    ids=["old rows", "new ones, before which others may show late", "hardly a last page", "rows may come in anywhere"],
 )
 def test_the_last_page_is_asked_for_with_others_if_they_will_tell_whether_a_row_left(
-    grows_at_end_only, after_ms, asked
+    grows_at_end_only, after_ms, expected, at_once, starts
 ):
     source = SimulatedSource(active_world(10, after_ms=after_ms), [1])
-    starts: list[int] = []
+    asked: list[int] = []
 
-    def ask(question: Question):
-        starts.append(question.start)
+    def ask(question: Question) -> SimulatedTicket:
+        asked.append(question.start)
         return source.ask(BY_CHANGE, question, 5, archived=False)
 
-    walk = Walk(ask, BY_CHANGE, limit=5, ahead=lambda: 4, expected=10)
+    walk = Walk(ask, BY_CHANGE, limit=5, ahead=lambda: 4, expected=expected)
     walk.grows_at_end_only = grows_at_end_only
     pages = walk.pages()
     next(pages)
-    assert starts == ([0, 4, 8] if grows_at_end_only else [0, 4])
+    assert asked == at_once
     list(pages)
-    assert starts == asked
+    assert asked == starts
+
+
+@pytest.mark.parametrize(
+    ("count", "after_ms", "quiet_ms", "starts"),
+    [(10, 10_000, 0, [0, 4, 8]), (10, 100, 0, [0, 0, 4, 8]), (3, 10_000, 0, [0, 0]), (3, 10_000, 60_000, [0, 0])],
+    ids=["old rows", "new ones, before which others may show late", "all there is", "all there is, and old"],
+)
+def test_a_page_asked_for_beforehand_is_taken_if_the_list_can_only_have_changed_behind_it(
+    count, after_ms, quiet_ms, starts
+):
+    world = active_world(count, after_ms=after_ms)
+    world.account.pass_time(quiet_ms)
+    source = SimulatedSource(world, [1])
+    asked: list[int] = []
+
+    def ask(question: Question) -> SimulatedTicket:
+        asked.append(question.start)
+        return source.ask(BY_CHANGE, question, 5, archived=False)
+
+    walk = Walk(ask, BY_CHANGE, limit=5, ahead=lambda: 1, expected=10)
+    walk.begin()
+    rows = [row for page in walk.pages() if page is not None for row in page.rows]
+    assert asked == starts
+    assert len({row.id for row in rows}) == count
 
 
 def test_while_the_next_page_is_awaited_there_is_time_for_the_one_before():
