@@ -517,7 +517,7 @@ def test_trouble_on_the_way_is_waited_out(opened, sandbox, client, leads, kind, 
 @pytest.fixture
 def virtual_time(sandbox, monkeypatch, no_waiting):
     """A clock that jumps when a feed sleeps, and the sandbox's with it."""
-    clock = {"now": datetime.now(UTC), "slept": []}
+    clock = {"now": datetime.now(UTC).replace(hour=12), "slept": []}  # far from midnight, when a day begins
 
     async def pause(_, seconds):
         await asyncio.sleep(0.001)
