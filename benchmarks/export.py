@@ -80,14 +80,15 @@ def _plan(options: argparse.Namespace) -> list[Series]:
     leads: int = options.leads
     everyone = (*PEER_CONTESTANTS, *OURS)
     if options.latency is not None or options.window is not None:
-        return [Series(Setting(leads, options.latency or 0.0, options.window), everyone)]
-    plan = [
-        Series(Setting(leads), everyone),
-        Series(Setting(leads, latency=FAR), (HTTP_CLIENT, *OURS)),
-        Series(Setting(leads, latency=FAR, window=USUAL_WINDOW), OURS),
-        Series(Setting(leads, known=False), (OUR_KEYS,)),
-        Series(Setting(min(leads, FEW_LEADS)), OURS),
-    ]
+        plan = [Series(Setting(leads, options.latency or 0.0, options.window), everyone)]
+    else:
+        plan = [
+            Series(Setting(leads), everyone),
+            Series(Setting(leads, latency=FAR), (HTTP_CLIENT, *OURS)),
+            Series(Setting(leads, latency=FAR, window=USUAL_WINDOW), OURS),
+            Series(Setting(leads, known=False), (OUR_KEYS,)),
+            Series(Setting(min(leads, FEW_LEADS)), OURS),
+        ]
     return [*plan, Series(Setting(MOST_LEADS), OURS)] if options.million else plan
 
 
