@@ -117,5 +117,5 @@ def server_time(headers: Mapping[str, str]) -> str | None:
     """Read the server's clock off a reply, in whole seconds as filters take them; None if it does not tell."""
     try:
         return moment_value("date", parsedate_to_datetime(headers.get("date", "")))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

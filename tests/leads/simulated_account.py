@@ -44,13 +44,17 @@ class Account:
 
     :param contrary: archiving and restoring leave ``update_time``, ``archive_time`` has no milliseconds, ids compare
         the other way round.
+    :ivar late_ms: after which time the changes to come show in the lists.
     """
 
     def __init__(self, *, contrary: bool = False) -> None:
         self.contrary = contrary
         self.now_ms = BEGINNING_MS
+        self.late_ms = 0
         self.leads: dict[str, Lead] = {}
         self._made = 0
+        self._unshown: list[tuple[int, str, Lead | None]] = []
+        """Until when, what is shown of which lead instead: as it was, or not at all."""
 
     def now(self) -> str:
         return _iso(self.now_ms)
@@ -63,6 +67,7 @@ class Account:
         self.pass_time(1)
         made = [self._new_id() for _ in range(count)]
         for lead_id in made:
+            self._show_late(lead_id)
             self.leads[lead_id] = Lead(lead_id, self.now(), self.now(), None)
         return made
 
@@ -84,13 +89,14 @@ class Account:
         """Leads that are deleted or converted are gone from both lists."""
         self.pass_time(1)
         for lead_id in ids:
+            self._show_late(lead_id)
             del self.leads[lead_id]
 
     def page(self, order: Order, question: Question, limit: int, *, archived: bool) -> Page:
         """What the server answers now."""
         self.pass_time(1)
         assert not (archived and question.since), "the list of archived leads takes no updated_since"
-        shown = [lead for lead in self.leads.values() if lead.is_archived == archived]
+        shown = [lead for lead in self._shown() if lead.is_archived == archived]
         if question.since:
             assert question.since[19:] == "Z", "whole seconds are taken"
             shown = [lead for lead in shown if lead.update_time[:19] >= question.since[:19]]
@@ -99,7 +105,17 @@ class Account:
         end = question.start + limit
         return Page(shown[question.start : end], shown[question.start : end], len(shown) > end, None, self.now())
 
+    def _shown(self) -> list[Lead]:
+        hidden = [(lead_id, before) for until, lead_id, before in self._unshown if until > self.now_ms]
+        shown = {**self.leads, **dict(reversed(hidden))}
+        return [lead for lead in shown.values() if lead is not None]
+
+    def _show_late(self, lead_id: str) -> None:
+        if self.late_ms:
+            self._unshown.append((self.now_ms + self.late_ms, lead_id, self.leads.get(lead_id)))
+
     def _change(self, lead_id: str, **changes: str | None) -> None:
+        self._show_late(lead_id)
         lead = self.leads[lead_id]
         self.leads[lead_id] = dataclasses.replace(lead, version=lead.version + 1, **changes)
 
@@ -147,13 +163,19 @@ class Wait(msgspec.Struct, frozen=True):
     milliseconds: int
 
 
+class ShowAfter(msgspec.Struct, frozen=True):
+    """From now on, changes show so late."""
+
+    milliseconds: int
+
+
 class Answer(msgspec.Struct, frozen=True):
     """The server answers one of the pages asked for, counted from the one that is waited for."""
 
     which: int
 
 
-Step = Edit | Move | Delete | Create | Wait | Answer
+Step = Edit | Move | Delete | Create | Wait | ShowAfter | Answer
 
 _which = range(8)
 _answers: list[Step] = [Answer(which) for which in range(4)]
@@ -181,11 +203,16 @@ _beginnings = [Beginning(after, archived) for archived in (False, True) for afte
 beginnings = st.lists(st.sampled_from(_beginnings), min_size=4, max_size=9)
 
 
-def at_random(chance: Random, archived_share: float) -> tuple[list[Beginning], list[Step]]:
-    """A beginning and a schedule, drawn evenly: less apt to shrink than Hypothesis's, and ten times as fast."""
+def at_random(chance: Random, archived_share: float, late: Sequence[int]) -> tuple[list[Beginning], list[Step]]:
+    """A beginning and a schedule, drawn evenly: less apt to shrink than Hypothesis's, and ten times as fast.
+
+    :param late: after how many milliseconds changes may show, in turns.
+    """
     times = [beginning.after_ms for beginning in _beginnings]
     beginning = [Beginning(chance.choice(times), chance.random() < archived_share) for _ in range(chance.randint(4, 9))]
     steps = [chance.choice(_answers if chance.random() < 0.5 else _changes) for _ in range(chance.randint(5, 40))]
+    for _ in range(3):
+        steps.insert(chance.randrange(len(steps)), ShowAfter(chance.choice(late)))
     return beginning, steps
 
 
@@ -228,13 +255,15 @@ class World:
         self.stayed = dict(self.account.leads)
         self.moves = {}
 
-    def play(self, step: Edit | Move | Delete | Create | Wait) -> None:
+    def play(self, step: Edit | Move | Delete | Create | Wait | ShowAfter) -> None:
         """Let one thing happen."""
         match step:
             case Create(count):
                 self.account.create(count)
             case Wait(milliseconds):
                 self.account.pass_time(milliseconds)
+            case ShowAfter(milliseconds):
+                self.account.late_ms = milliseconds
             case Edit(which):
                 self.account.update(*self._leads(which, 1))
             case Move(which):

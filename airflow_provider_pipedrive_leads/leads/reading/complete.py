@@ -6,14 +6,18 @@ while the lists are read. Passes over both lists, in this order, find every lead
 1. archived leads, latest change first; the first page tells how new the newest is;
 2. active leads by change, to the end of the list as it is then;
 3. archived leads again, down to the newest of pass 1: those that were archived meanwhile;
-4. active leads again, from where pass 2 ended: those that were edited or restored meanwhile.
+4. active leads again, from where pass 2 ended, or from when it began if that is earlier: those that were edited or
+   restored meanwhile, though that may show late.
 
 An incremental read needs passes 1 and 2 only: what changes while it runs belongs to the next one. Pass 1 must be over
-before pass 2 ends, but not before it begins: a lead that is restored meanwhile goes to the end of the active ones.
+before the last page of pass 2 is asked for, but not before the first: a lead that is restored meanwhile goes to the end
+of the active ones.
 
 All this takes for granted that archiving and restoring move a lead's ``update_time``. Where an archived lead shows
 that they do not (its ``archive_time`` is later), passes 3 and 4 read everything, and the log says so. An account that
-has no archived lead to show it cannot be told from one in which they do.
+has no archived lead to show it cannot be told from one in which they do. Nor can a lead be told that comes to light
+among old ones, unchanged, since the token's rights grew: in the moment of the last pages it can stand in for one that
+is edited just then, and is lost if it is archived at once.
 """
 
 from __future__ import annotations
@@ -48,10 +52,10 @@ log = logging.getLogger(__name__)
 ARCHIVED_CHOICES = ("include", "exclude", "only")
 LARGEST_PAGE = 500
 MOST_AHEAD = 8
-MANY_PAGES = 4
-"""A list that had more will have more than one."""
 MOST_AHEAD_UNSIZED = 6
 """Pages asked for at once while the size of the list is not known: all but one behind its end are in vain."""
+MANY_PAGES = 4
+"""A list that had more pages than this will still have a second one."""
 
 
 class Filters(TypedDict):
@@ -119,7 +123,7 @@ class Reading:
     :param changed_since: all leads that changed since then; older ones too in an account that does not tell.
     :param moves_unseen: whether the account is known not to move ``update_time`` when a lead is archived or restored.
     :param expected: about how many active leads there are, if known.
-    :param filtered: whether not all leads are read; leads then may come in that did not change themselves.
+    :param filtered: whether a filter chooses the leads: one can then come in without a change of its own.
     :param limit: leads a page, at least 2.
     :ivar pages: pages taken so far.
     :ivar active: leads found in the list of active ones.
@@ -168,7 +172,7 @@ class Reading:
         newest = yield from self._archived(self._since)
         end = None
         if self._archived_choice != "only":
-            if not self._active_grow_at_end_only():
+            if self.moves_unseen:  # known only now: leads may have come into the page that was asked for beforehand
                 active = self._active_from(self._since, self._expected)
             end = yield from self._active(active)
         if self._changed_since is not None:
@@ -178,9 +182,12 @@ class Reading:
             yield from self._active(self._active_from(self._again_from(end)))
 
     def _active_grow_at_end_only(self) -> bool:
-        """Whether active leads come in only at the end of their list, as far as archived ones have told."""
-        seen = self._archived_choice == "include" and not self.moves_unseen
-        return seen and self._expected is not None and not self._filtered
+        """Whether active leads come in only at the end of their list, as far as archived ones have told.
+
+        They tell where all of them are read, which is so where a size is expected: then the read has no lower bound.
+        """
+        were_read = self._archived_choice == "include" and self._expected is not None
+        return were_read and not self.moves_unseen and not self._filtered
 
     def _again_from(self, time: str | None) -> str | None:
         """Where the second pass over a list begins, if the first came upon this time last or latest."""
@@ -189,17 +196,19 @@ class Reading:
         return max(_earlier(time), self._since or "")
 
     def _active(self, walk: Walk) -> Generator[list[Any], None, str | None]:
-        """Read the active leads; give the second in which the last of them changed."""
+        """Read the active leads; give the second before which all that changed is among them."""
         walk.grows_at_end_only = self._active_grow_at_end_only()
+        began = None
         for page in walk.pages():
             if page is None:
                 yield []
                 continue
             self.pages += 1
+            began = _earliest(began, page.asked_at)
             new = self._new(page)
             self.active += len(new)
             yield new
-        return walk.frontier.second
+        return _earliest(began, walk.frontier.second)
 
     def _archived(self, down_to: str | None) -> Generator[list[Any], None, str | None]:
         """Read the archived leads, latest change first, down to a time; give the time of the first."""
@@ -288,6 +297,10 @@ def _moved_unseen(head: Head) -> bool:
     ):
         return False
     return moment(head.archive_time) - moment(head.update_time) > timedelta(seconds=1)
+
+
+def _earliest(*times: str | None) -> str | None:
+    return min((time for time in times if time is not None), default=None)
 
 
 def _earlier(time: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
+import time
 from binascii import unhexlify
 from collections.abc import Callable, Iterator, Sequence  # msgspec reads the annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
@@ -14,6 +17,7 @@ from airflow_provider_pipedrive_leads.api import endpoints
 from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
 from airflow_provider_pipedrive_leads.api.operations import lead_filters
 from airflow_provider_pipedrive_leads.api.replies import read_page, server_time
+from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.reading.complete import MOST_AHEAD, is_in_order
 from airflow_provider_pipedrive_leads.leads.reading.walk import Page
 
@@ -152,7 +156,9 @@ class LeadPages:
         return asked
 
     def _page(self, call: Call, order: Order) -> Page:
+        began = time.monotonic()
         reply = self._api.send(call)
+        asked_at = _seconds_before(server_time(reply.headers), time.monotonic() - began)
         page = read_page(reply)
         heads = self._shape.heads(page.items)
         if not is_in_order(heads, order):
@@ -162,5 +168,11 @@ class LeadPages:
                 method=call.method,
                 path=call.path,
             )
-        keys = self._shape.keys(page.items)
-        return Page(heads, page.items, page.next_query is not None, keys, server_time(reply.headers))
+        return Page(heads, page.items, page.next_query is not None, self._shape.keys(page.items), asked_at)
+
+
+def _seconds_before(moment: str | None, seconds: float) -> str | None:
+    """A time in whole seconds, at least so many before another one."""
+    if moment is None:
+        return None
+    return moment_value("date", datetime.fromisoformat(moment) - timedelta(seconds=math.ceil(seconds)))

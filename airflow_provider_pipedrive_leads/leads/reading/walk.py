@@ -7,8 +7,9 @@ back and bridges the gap, then takes what it had already asked for.
 
 The last page counts only if no row can have left an earlier page for the end behind its back: it was asked for when all
 others were there; or, where rows come in at the end only, it and those that were under way with it meet exactly: a row
-that both hold has the same place in the list, so none before it had left in between. What is decided here is decided
-from pages alone; who asks for them, and how many at once, is the caller's matter.
+that both hold has the same place in the list, and is so old that none can show up before it, so none before it had left
+in between. What is decided here is decided from pages alone; who asks for them, and how many at once, is the caller's
+matter.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ CALM_PAGES = 16
 """Pages without a gap after which the overlap is halved."""
 SECONDS_TO_APPEAR = 5
 """How long a change may take to show in the list after the time that it is stamped with."""
-LIKELY_PART = 5
-"""A last page that should hold a fifth of a page is asked for with the others: lists seldom shrink by that much."""
+LIKELY_PART = 0.2
+"""The part of a last page that, if it should be full, is asked for with the others: lists seldom shrink by more."""
 
 
 class Head(Protocol):
@@ -76,19 +77,20 @@ class Page(msgspec.Struct, frozen=True):
     :param rows: what the caller wants of each lead.
     :param more: whether the list goes on behind it.
     :param keys: what tells each row from all others, where that is at hand without the heads.
-    :param answered_at: the server's clock when it answered, or up to a second before; None if it does not tell.
+    :param asked_at: the server's clock when it was asked for the page, or a little before; None if it does not tell.
     """
 
     heads: Sequence[Head]
     rows: Sequence[Any]
     more: bool
     keys: Sequence[int | str] | None = None
-    answered_at: str | None = None
+    asked_at: str | None = None
 
-    def is_settled_before(self, row: Head) -> bool:
-        """Whether no row that belongs before this one, in an order whose newest are last, can come to light later."""
-        age = moment(self.answered_at) - moment(row.update_time) if self.answered_at else timedelta(0)
-        return age > timedelta(seconds=SECONDS_TO_APPEAR)
+    def is_old(self, row: Head) -> bool:
+        """Whether all that changed before this row was in the list: in one that grows at its end, none comes before."""
+        if self.asked_at is None:
+            return False
+        return moment(self.asked_at) - moment(row.update_time) > timedelta(seconds=SECONDS_TO_APPEAR)
 
 
 class Ticket(Protocol):
@@ -107,13 +109,23 @@ Ask = Callable[[Question], Ticket]
 class _Asked(NamedTuple):
     """A page that was asked for.
 
-    :param doubtful: how many pages before it, from the first one on that was not there when it was asked for; infinite
-        if a gap before it was read only later.
+    :param must_meet: how many pages, up to this one, have to meet the one before exactly if this one is to be the last:
+        as many as were asked for before it, from the first one on that was still under way; infinite if a gap before
+        it was read only later.
     """
 
     question: Question
     ticket: Ticket
-    doubtful: float
+    must_meet: float
+
+
+class _LastRow(NamedTuple):
+    """The last row taken, as its page had it."""
+
+    question: Question
+    """For a page that would begin with it."""
+    head: Head
+    was_old: bool
 
 
 class Frontier:
@@ -161,8 +173,9 @@ class Walk:
     :param since: the second at which the list begins, for an anchored order.
     :param limit: rows a page.
     :param ahead: how many pages are worth having asked for at once.
-    :param expected: about how many rows there are, if known: near the end each page waits until all others are there.
-    :ivar grows_at_end_only: whether rows are known to come in nowhere else; may be set until the pages are read.
+    :param expected: about how many rows there are, if known: what may lie behind the end waits until all others are
+        there.
+    :ivar grows_at_end_only: whether rows are known to come in nowhere else; to be set before the pages are read.
     """
 
     def __init__(
@@ -189,15 +202,14 @@ class Walk:
         self._ending = False
         self._asked: deque[_Asked] = deque()
         self._begun: Ticket | None = None
-        self._last: tuple[Question, Head, bool] | None = None
-        """The last row taken, the question for a page that would begin with it, and whether it was settled."""
+        self._last: _LastRow | None = None
         self._met = 0
         """How many pages in a row, up to the last one taken, met the one before exactly."""
 
     def begin(self) -> None:
-        """Ask for the first page already, while something is read that must be over before this list ends.
+        """Ask for the first page now, though something is to be read before :meth:`pages`.
 
-        The list grows at its end only, and is likely to have more pages: if not, the page is asked for again.
+        Only for a list that grows at its end. The page is asked for again if it proves to be the only one or too fresh.
         """
         self._begun = self._ask(Question(self._since, 0))
 
@@ -212,39 +224,39 @@ class Walk:
             yield from self._take(Question(self._since, 0), begun)
         while more:
             self._ask_ahead()
-            question, ticket, doubtful = self._asked.popleft()
+            question, ticket, must_meet = self._asked.popleft()
             if not ticket.done():
                 yield None
             page = ticket.result()
             if self._fits(question, page):
-                self._settle()
+                self._narrow_overlap()
                 self._met = self._met + 1 if self._meets(question, page) else 0
             else:
-                self._unsettle()
+                self._widen_overlap()
                 last = yield from self._bridge(question, page)
-                page, doubtful = last, math.inf if last is page else 0
+                page, must_meet = last, math.inf if last is page else 0
+                self._met = 0
                 self._doubt_what_was_asked()
-            is_final = doubtful <= self._met or self.frontier.order.newest_first
+            is_final = must_meet <= self._met or self.frontier.order.newest_first
             more = yield from self._take(question, page)
             if not more and not is_final:
                 self._look_again(question, page)
                 more = True
 
     def _meets(self, question: Question, page: Page) -> bool:
-        """Whether the last row taken stood at the same place in this page's list, and no row can have replaced another.
+        """Whether the last row taken stands at the same place in this page's list, with the same rows before it.
 
-        Two lists can have as many rows before that one, though one left, if another came in: where rows come in
-        anywhere, or late, with the time of a change some seconds ago.
+        As many could be others, if one left and one came in: not where rows come in at the end, and this one is old.
         """
         if self._last is None or not self.grows_at_end_only:
             return False
-        place, last, was_settled = self._last
+        place, last, was_old = self._last
         at = place.start - question.start
         if place.since != question.since or not 0 <= at < len(page.heads):
             return False
         here = page.heads[at]
         is_same = (here.id, here.update_time) == (last.id, last.update_time)
-        return is_same and was_settled and page.is_settled_before(here)
+        return is_same and was_old and page.is_old(here)
 
     def _look_again(self, question: Question, page: Page) -> None:
         """Ask for the end once more: a row can have moved behind it after this page, and away before an earlier one.
@@ -260,7 +272,7 @@ class Walk:
         self._taken += 1
         if page.heads:
             place, last = Question(question.since, question.start + len(page.heads) - 1), page.heads[-1]
-            self._last = place, last, page.is_settled_before(last)
+            self._last = _LastRow(place, last, page.is_old(last))
         yield page
         return page.more and bool(page.heads)
 
@@ -271,8 +283,8 @@ class Walk:
         """Ask for the next page, and for as many behind it as are worth it and likely to exist."""
         while not self._asked or (len(self._asked) < self._most_ahead() and self._likely_goes_on()):
             question = Question(self._since, self._next_start)
-            doubtful = sum(1 for _ in dropwhile(lambda asked: asked.ticket.done(), self._asked))
-            self._asked.append(_Asked(question, self._ask(question), doubtful))
+            must_meet = sum(1 for _ in dropwhile(lambda asked: asked.ticket.done(), self._asked))
+            self._asked.append(_Asked(question, self._ask(question), must_meet))
             self._next_start += self._limit - self._overlap
 
     def _most_ahead(self) -> int:
@@ -283,8 +295,8 @@ class Walk:
         if self._ending:
             return False
         known = [asked.ticket.result().more for asked in self._asked if asked.ticket.done()]
-        unsure = self._limit // LIKELY_PART if self.grows_at_end_only else self._limit
-        near_the_end = self._expected is not None and -unsure <= self._next_start - self._expected < 2 * self._limit
+        margin = int(self._limit * LIKELY_PART) if self.grows_at_end_only else self._limit
+        near_the_end = self._expected is not None and -margin <= self._next_start - self._expected < 2 * self._limit
         return all(known) and (len(known) == len(self._asked) or not near_the_end)
 
     def _bridge(self, beyond: Question, page: Page) -> Generator[Page, None, Page]:
@@ -311,12 +323,12 @@ class Walk:
 
     def _doubt_what_was_asked(self) -> None:
         """What was read only now lies before the pages asked for: none of them can be final."""
-        self._asked = deque(asked._replace(doubtful=math.inf) for asked in self._asked)
+        self._asked = deque(asked._replace(must_meet=math.inf) for asked in self._asked)
 
-    def _unsettle(self) -> None:
+    def _widen_overlap(self) -> None:
         self._calm, self._overlap = 0, min(2 * self._overlap + 1, LARGEST_OVERLAP, self._limit // 2)
 
-    def _settle(self) -> None:
+    def _narrow_overlap(self) -> None:
         self._calm += 1
         if self._calm % CALM_PAGES == 0:
             self._overlap = max(1, self._overlap // 2)
@@ -324,7 +336,7 @@ class Walk:
 
 def _is_good_for_long(first: Page) -> bool:
     """Whether a first page still counts when time has passed: the list goes on, and no row can come before that."""
-    return first.more and bool(first.heads) and first.is_settled_before(first.heads[-1])
+    return first.more and bool(first.heads) and first.is_old(first.heads[-1])
 
 
 def moment(text: str) -> datetime:

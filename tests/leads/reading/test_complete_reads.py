@@ -24,11 +24,15 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from tests.leads.simulated_account import (
     Answer,
     Beginning,
+    Create,
     Edit,
     Lead,
     Move,
+    ShowAfter,
     SimulatedSource,
+    SimulatedTicket,
     Step,
+    Wait,
     World,
     at_random,
     beginnings,
@@ -109,7 +113,7 @@ def test_every_lead_is_given_once_in_thousands_of_schedules_at_random(archived, 
     first_seed = Random().randrange(2**40)
     for seed in range(first_seed, first_seed + times):
         chance = Random(seed)
-        beginning, schedule = at_random(chance, share)
+        beginning, schedule = at_random(chance, share, late=(0, 1_000, 4_500) if archived == "include" else (0,))
         world = World(beginning, schedule, contrary=contrary, moves_allowed=2)
         world.begin_read()
         source = SimulatedSource(world, [chance.randint(1, 4)])
@@ -144,6 +148,41 @@ ODD_SCHEDULES: dict[str, tuple[str, list[Beginning], list[Step], int, dict[str, 
         [Answer(1), Move(0), Answer(1), Answer(1), Answer(0), Answer(0), Move(0)],
         1,
         {"limit": 2, "expected": 23},
+    ),
+    "edited, which showed late, behind a page that took long": (
+        "include",
+        [LATE] * 6,
+        [
+            *(Wait(60_000), Answer(0), ShowAfter(3_000), Edit(1), ShowAfter(0), Edit(5)),
+            *(Answer(2), Answer(1), Wait(10_000), Create(1), Answer(0)),
+        ],
+        4,
+        {"limit": 3, "expected": 6},
+    ),
+    "edited and then archived, while one made before showed late": (
+        "include",
+        [LATE] * 4,
+        [
+            *(Wait(60_000), Answer(0), ShowAfter(4_000), Create(1), ShowAfter(0)),
+            *(Wait(500), Edit(2), Wait(400), Edit(3), Answer(1), Wait(1_000), Edit(1)),
+            *(Wait(2_500), Answer(0), Answer(0), Answer(0), Move(1)),
+        ],
+        4,
+        {"limit": 3, "expected": 4},
+    ),
+    "edited before others that changed in one moment": (
+        "include",
+        [LATE, LATE, LATE, ACTIVE, ACTIVE],
+        [Wait(60_000), Answer(0), Answer(1), Edit(1), Answer(0), Answer(0), Move(1)],
+        4,
+        {"limit": 3, "expected": 5},
+    ),
+    "edited while another was restored, unseen, in its stead, and the last page came with the others": (
+        "exclude",
+        [ARCHIVED, ACTIVE, ACTIVE, ACTIVE, LATE],
+        [Answer(1), Edit(7), Move(0)],
+        4,
+        {"limit": 3, "expected": 20},
     ),
     "edited while another was restored, unseen, in its stead": (
         "exclude",
@@ -233,6 +272,21 @@ def test_the_first_active_leads_are_asked_for_along_with_the_archived_ones_if_th
     source = SimulatedSource(quiet_world(300, 10), [3])
     batches = Reading(source, limit=50, **known).batches()
     assert (next(batches), source.asked) == ([], asked)
+
+
+@pytest.mark.parametrize(
+    ("archived", "others_under_way"), [("include", 2), ("exclude", 0)], ids=["if none can be hidden", "if one can"]
+)
+def test_the_last_active_leads_are_asked_for_along_with_those_before(archived, others_under_way):
+    under_way: dict[int, int] = {}
+
+    class Watched(SimulatedSource):
+        def ask(self, order: Order, question: Question, limit: int, *, archived: bool) -> SimulatedTicket:
+            under_way[question.start] = len(self.outstanding)
+            return super().ask(order, question, limit, archived=archived)
+
+    rows_of(Reading(Watched(quiet_world(310, 10), [3]), archived=archived, limit=50, expected=310))
+    assert (max(under_way), under_way[max(under_way)]) == (294, others_under_way)
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 4])

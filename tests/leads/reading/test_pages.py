@@ -1,15 +1,20 @@
-"""Reading ids and times of leads whose texts are left as they are."""
+"""Pages of leads: ids and times in texts that are left as they are, and the moment of a page."""
 
 from __future__ import annotations
 
 import json
+import time
 from uuid import UUID
 
 import msgspec
 import pytest
 
-from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN
-from airflow_provider_pipedrive_leads.leads.reading.walk import Page
+from airflow_provider_pipedrive_leads.api.endpoints import Call
+from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+from airflow_provider_pipedrive_leads.api.replies import Reply
+from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN, LeadPages
+from airflow_provider_pipedrive_leads.leads.reading.walk import BY_CHANGE, Page, Question
 
 LEADS = [
     {
@@ -48,3 +53,29 @@ def test_ids_and_heads_are_those_in_the_text(name, separators):
 def test_the_live_form_needs_no_heads_for_its_ids():
     rows = msgspec.json.decode(json.dumps(LEADS, separators=(",", ":")), type=list[msgspec.Raw])
     assert AS_GIVEN.keys(rows) == [UUID(lead["id"]).int for lead in LEADS]
+
+
+class SlowApi(LeadsApi):
+    """Answers an empty page a while after it was asked for."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def send(self, call: Call) -> Reply:
+        time.sleep(0.02)
+        return Reply(200, self._headers, {"data": []})
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked_at"),
+    [
+        ({"date": "Sat, 31 Jan 2026 09:30:00 GMT"}, "2026-01-31T09:29:59Z"),
+        ({}, None),
+        ({"date": "Fri, 31 Dec 9999 23:59:59 -0500"}, None),
+    ],
+    ids=["told when it answered", "untold", "told a time that no clock shows"],
+)
+def test_a_page_has_the_time_at_which_it_was_asked_for_not_that_of_a_slow_answer(headers, asked_at):
+    with LeadPages(SlowApi(headers), Selection().filters()) as pages:
+        page = pages.ask(BY_CHANGE, Question(None, 0), 10, archived=False).result()
+    assert page.asked_at == asked_at

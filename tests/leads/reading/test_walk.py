@@ -39,6 +39,13 @@ def page(*heads: Lead, more: bool = True) -> Page:
     return Page(heads, heads, more)
 
 
+@pytest.mark.parametrize(
+    ("asked_at", "is_old"), [("2026-01-31T09:00:15Z", False), ("2026-01-31T09:00:16Z", True), (None, False)]
+)
+def test_a_row_is_old_if_what_changed_before_it_must_have_shown_when_the_page_was_asked_for(asked_at, is_old):
+    assert Page((), (), more=True, asked_at=asked_at).is_old(lead("a", TEN)) is is_old
+
+
 def frontier_after(*heads: Lead, order=BY_CHANGE) -> Frontier:
     frontier = Frontier(order)
     frontier.advance(heads)
