@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,15 +84,30 @@ def readable_by_all(folder: Path) -> bool:
     return all(part.stat().st_mode & 0o005 == 0o005 for part in (folder, *folder.parents))
 
 
-def await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def await_answer(process: subprocess.Popen[bytes], port: int, log: Path, answers: Callable[[int], bool]) -> None:
     for _ in range(600):
         if process.poll() is not None:
             pytest.fail(log.read_text())
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if answers(port):
+            return
         time.sleep(0.05)
     pytest.fail(f"no server on port {port} after 30 s")
+
+
+def mysql_answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def postgres_answers(port: int) -> bool:
+    """Its port is open a while before it takes connections."""
+    import psycopg2
+
+    try:
+        psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres").close()
+    except psycopg2.OperationalError:
+        return False
+    return True
 
 
 def server_folder():
@@ -119,7 +135,7 @@ def postgres_server():
             [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, cwd=folder, **who
         )
     try:
-        await_answer(process, port, log)
+        await_answer(process, port, log, postgres_answers)
         yield Server(port)
     finally:
         process.send_signal(signal.SIGINT)
@@ -154,7 +170,7 @@ def mysql_server():
             [server, *common, *options, f"--init-file={setup}"], stdout=out, stderr=out, cwd=folder, **who
         )
     try:
-        await_answer(process, port, log)
+        await_answer(process, port, log, mysql_answers)
         yield Server(port)
     finally:
         process.terminate()
