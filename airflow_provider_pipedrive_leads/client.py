@@ -85,7 +85,10 @@ def account_of(settings: ConnectionSettings) -> str:
 
 def _shared_pace(settings: ConnectionSettings) -> _Pace:
     with _paces_lock:
-        return _paces.setdefault(account_of(settings), _Pace())
+        pace = _paces.setdefault(account_of(settings), _Pace())
+    with pace.lock:
+        pace.all_calls.limit = settings.burst_limit or pace.all_calls.limit
+    return pace
 
 
 class Account(NamedTuple):

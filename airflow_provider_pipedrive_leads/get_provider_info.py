@@ -107,6 +107,11 @@ _CONNECTION_TYPE: dict[str, Any] = {
             "description": "Stop before the company's daily API budget falls below so many tokens. Default 0.",
             "schema": {"type": ["integer", "null"], "minimum": 0},
         },
+        "burst_limit": {
+            "label": "Burst limit",
+            "description": "Calls in 2 seconds, for a proxy that hides Pipedrive's rate limit headers. Empty: by them.",
+            "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 10000},
+        },
         "base_url": {
             "label": "Base URL",
             "description": "Another server, such as a sandbox or a proxy. http:// only to this machine.",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHARED_HOST = "https://api.pipedrive.com"
 LONGEST_TIMEOUT = 600.0
+MAX_BURST_LIMIT = 10_000
 OAUTH_HOST = "https://oauth.pipedrive.com"
 USUAL_PORTS = {"https": 443, "http": 80}
 OAUTH_LABELS = {
@@ -27,7 +28,7 @@ OAUTH_LABELS = {
     "client_secret": "OAuth client secret",
     "refresh_token": "OAuth refresh token",
 }
-EXTRA_NAMES = (*OAUTH_LABELS, "timeout", "daily_token_reserve", "base_url")
+EXTRA_NAMES = (*OAUTH_LABELS, "timeout", "daily_token_reserve", "burst_limit", "base_url")
 API_TOKEN_FIELD = "'API token' (Password)"  # noqa: S105 - the name of a field
 BASE_URL_FIELD = "'Base URL' (base_url)"
 HOST_FIELD = "'Company domain' (Host)"
@@ -75,6 +76,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
     :param name: how to call the connection in an error, for example ``connection 'pipedrive_default'``.
     :param base_url: scheme, host and port; no path.
+    :param burst_limit: calls in any two seconds that one process makes at most; None: as many as replies report.
     :param server_field: the form's field that it comes from.
     :param timeout: seconds until a silent server is given up.
     :param daily_token_reserve: API tokens of the company's day that must stay untouched.
@@ -86,6 +88,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     login: ApiToken | OAuthApp
     timeout: float = 30.0
     daily_token_reserve: int = 0
+    burst_limit: int | None = None
     server_field: str = HOST_FIELD
     unknown_extras: tuple[str, ...] = ()
 
@@ -111,6 +114,7 @@ def read_connection(
             login=_login(name, login, password, values),
             timeout=_timeout(name, values.get("timeout", 30)),
             daily_token_reserve=_reserve(name, values.get("daily_token_reserve", 0)),
+            burst_limit=_burst_limit(name, values.get("burst_limit")),
             server_field=BASE_URL_FIELD if "base_url" in values else HOST_FIELD,
             unknown_extras=tuple(sorted(set(values) - set(EXTRA_NAMES))),
         )
@@ -229,6 +233,16 @@ def _reserve(name: str, value: object) -> int:
     if tokens is None or tokens < 0 or tokens != int(tokens):
         raise _fail(name, "'Daily token reserve' (daily_token_reserve)", f"{value!r} is not a whole number from 0.")
     return int(tokens)
+
+
+def _burst_limit(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    calls = _number(value)
+    if calls is None or not 1 <= calls <= MAX_BURST_LIMIT or calls != int(calls):
+        words = f"{value!r} is not a whole number from 1 to {MAX_BURST_LIMIT}. Take your plan's calls in two seconds."
+        raise _fail(name, "'Burst limit' (burst_limit)", words)
+    return int(calls)
 
 
 def _number(value: object) -> float | None:

@@ -52,8 +52,8 @@ BLIND_SHARE = 5.0
 """Places that a process takes when the first reply reports nothing."""
 BLIND_START = 1.5
 """Factor for each window in which nothing was reported and no 429 came yet."""
-BLIND_GROWTH = 0.05
-"""Places more for each window without a 429, once one came and nothing is reported."""
+BLIND_GROWTH = 0.0025
+"""The part of the window that is added for each one without a 429, once one came and nothing is reported."""
 SECONDS_TO_FORGET_OTHERS = 6.0
 
 
@@ -62,11 +62,14 @@ class BurstWindow:
 
     :param allowed: calls in any two seconds that the server takes from all processes together.
     :param share: how many of them this process takes to begin with.
+    :param limit: calls in any two seconds that this process never exceeds, and takes where no reply reports a limit;
+        None where nobody said.
     """
 
-    def __init__(self, allowed: int = LEAST_ALLOWED, share: float = FIRST_SHARE) -> None:
+    def __init__(self, allowed: int = LEAST_ALLOWED, share: float = FIRST_SHARE, limit: int | None = None) -> None:
         self.allowed = allowed
         self.share = share
+        self.limit = limit
         self._reported = False
         self._in_flight = 0
         self._replied: list[tuple[float, float]] = []
@@ -153,24 +156,26 @@ class BurstWindow:
         self._closed_until = max(self._closed_until, until)
 
     def _share_by_report(self, limit: int, remaining: float, now: float) -> None:
-        self.allowed = limit
+        self.allowed = min(limit, self.limit or limit)
         if self._others_seen is None or now - self._others_seen > SECONDS_TO_FORGET_OTHERS:
-            self.share = float(limit)
+            self.share = float(self.allowed)
         elif remaining < limit * TIGHT:
             self._shrink(now, SHRINK)
         else:
             room = remaining - limit * TIGHT
             grown = self.share + room * GROWTH * max(now - self._grown_at, 0.0)  # replies come in any order
-            self.share = min(grown, self._taken_since(now - WINDOW_SECONDS) + room / 2, float(limit))
+            self.share = min(grown, self._taken_since(now - WINDOW_SECONDS) + room / 2, float(self.allowed))
         self._grown_at = max(now, self._grown_at)
 
     def _share_blindly(self, now: float) -> None:
-        """Without reports: grow fast until a first 429, then creep."""
+        """Without reports: take the limit that a person gave, or grow fast until a first 429; after one, creep."""
         if self._others_seen is None:
-            self.share = min(max(self.share, BLIND_SHARE), float(self.allowed))
+            self.allowed = self.limit or self.allowed
+            self.share = min(max(self.share, self.limit or BLIND_SHARE), float(self.allowed))
         if now - self._grown_at >= WINDOW_SECONDS:
             self._grown_at = now
-            grown = self.share * BLIND_START if self._others_seen is None else self.share + BLIND_GROWTH
+            creeping = self.share + BLIND_GROWTH * self.allowed
+            grown = self.share * BLIND_START if self._others_seen is None else creeping
             self.share = min(grown, float(self.allowed))
 
     def _shrink(self, now: float, factor: float) -> None:

@@ -52,6 +52,11 @@ def test_blank_and_typed_values_mean_the_same(extra):
     assert settings.unknown_extras == ()
 
 
+@pytest.mark.parametrize(("given", "limit"), [(None, None), ("", None), (80, 80), ("80", 80), (80.0, 80)])
+def test_the_burst_limit(given, limit):
+    assert read_connection(password=TOKEN, extra={"burst_limit": given}).burst_limit == limit
+
+
 def test_base_url_wins_over_host():
     settings = read_connection(host="acme", password=TOKEN, extra={"base_url": "https://proxy.example.com:8443/"})
     assert settings.base_url == "https://proxy.example.com:8443"
@@ -83,6 +88,9 @@ def test_base_url_wins_over_host():
         ({"extra": {"timeout": "nan"}}, "'Timeout'"),
         ({"extra": {"daily_token_reserve": -5}}, "'Daily token reserve'"),
         ({"extra": {"daily_token_reserve": "1.5"}}, "'Daily token reserve'"),
+        ({"extra": {"burst_limit": 0}}, "'Burst limit'"),
+        ({"extra": {"burst_limit": "80.5"}}, "'Burst limit'"),
+        ({"extra": {"burst_limit": 10_001}}, "'Burst limit'"),
         ({"extra": {"client_id": "app"}}, "'API token'"),
         ({"password": None, "extra": {"client_id": "app"}}, "'OAuth client secret'"),
         ({"password": None, "extra": {"client_id": "app", "client_secret": "s"}}, "'OAuth refresh token'"),

@@ -216,6 +216,32 @@ def test_without_reports_the_smallest_plan_is_assumed():
     assert (window.allowed, window.share) == (LEAST_ALLOWED, LEAST_ALLOWED)
 
 
+def test_a_given_limit_is_taken_at_once_where_nothing_is_reported():
+    window = BurstWindow(limit=120)
+    replied(window, 0.0)
+    assert (window.allowed, window.share) == (120, 120)
+
+
+def test_a_given_limit_is_never_exceeded():
+    window = BurstWindow(limit=30)
+    replied(window, 0.0, limit=120, remaining=119)
+    assert (window.allowed, window.share) == (30, 30)
+    replied(window, 0.1, limit=20, remaining=18)
+    assert (window.allowed, window.share) == (20, 20)
+
+
+def test_a_given_limit_is_halved_by_a_rejection_and_comes_back_slowly():
+    window = BurstWindow(limit=100)
+    for moment in range(100):
+        replied(window, moment / 100)
+    window.take()
+    window.give_back(1.0, 1.0, {}, rejected=True)
+    assert 45 <= window.share <= 55
+    for moment in range(4, 40, 2):
+        replied(window, float(moment))
+    assert 45 < window.share < 60
+
+
 def test_others_on_the_same_token_are_seen_and_left_room():
     window = BurstWindow()
     replied(window, 0.0, limit=100, remaining=99)

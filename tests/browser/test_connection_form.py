@@ -26,6 +26,7 @@ EXTRA = {
     "refresh_token": "OAuth refresh token",
     "timeout": "Timeout",
     "daily_token_reserve": "Daily token reserve",
+    "burst_limit": "Burst limit",
     "base_url": "Base URL",
 }
 MASKED = {"password", "client_secret", "refresh_token"}
@@ -92,15 +93,16 @@ def test_the_form_offers_what_the_readme_promises(page):
 def test_an_api_token_and_all_beside_it_are_kept(page, airflow, sandbox):
     form = add_connection(page, "with_token", "Pipedrive")
     form.fill("Standard Fields", {"Company domain": "acme.pipedrive.com", "API token": sandbox.token, "Port": "443"})
-    form.fill("Extra Fields", {"Timeout": "45.5", "Daily token reserve": "1500", "Base URL": sandbox.url})
+    form.fill("Extra Fields", {"Timeout": "45.5", "Daily token reserve": "1500", "Burst limit": "80", "Base URL": sandbox.url})
     form.save()
     typed = {"conn_type": "pipedrive", "host": "acme.pipedrive.com", "login": None, "port": 443, "schema": None}
     by_api = told_by_api(airflow, "with_token")
     assert by_api.items() >= {**typed, "password": "***"}.items()
-    assert by_api["extra"] == extra(timeout=45.5, daily_token_reserve=1500, base_url=sandbox.url)
+    assert by_api["extra"] == extra(timeout=45.5, daily_token_reserve=1500, burst_limit=80, base_url=sandbox.url)
     by_command = told_by_command(airflow, "with_token")
     assert by_command.items() >= {**typed, "port": "443", "password": sandbox.token}.items()
-    assert by_command["extra_dejson"] == extra(timeout="45.5", daily_token_reserve="1500", base_url=sandbox.url)
+    as_text = extra(timeout="45.5", daily_token_reserve="1500", burst_limit="80", base_url=sandbox.url)
+    assert by_command["extra_dejson"] == as_text
     title, sentence = press_test(page, "with_token")
     assert title == "Test Connection Successful", sentence
 

@@ -135,6 +135,7 @@ def test_the_form_offers_the_fields(interface):
         "refresh_token",
         "timeout",
         "daily_token_reserve",
+        "burst_limit",
         "base_url",
     ]
 
