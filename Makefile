@@ -22,7 +22,16 @@ ui: $(READY) ## Start Airflow's web interface with a local Pipedrive and the exa
 	@$(BIN)/python -m demo.ui
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile
+	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile --ignore=tests/live
+
+test-quick: $(READY) ## Run the tests of what needs no Airflow, in under a minute: at every save
+	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile $(WITHOUT_AIRFLOW)
+
+N ?= 5
+SEED ?=
+MARKS ?= not long and not cluster
+test-repeat: $(READY) ## Run the tests N=5 times, shuffled, alone, beside busy processes and on one core; SEED=1 TESTS=tests/api MARKS=long
+	@$(BIN)/python -m tests.repeat $(N) $(if $(SEED),--seed $(SEED)) --marks "$(MARKS)" $(TESTS)
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
 	@$(BIN)/python -m pytest -m long --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 15

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from demo.stage import BIN, DemoError, process
-from demo.ui import free_port, login_of, wait_until_healthy
+from demo.ports import reserve_port
+from demo.ui import login_of, wait_until_healthy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ def api_server(home: Path, environment: Mapping[str, str]) -> Iterator[ApiServer
     :param home: an empty folder; its output goes to ``airflow.log`` in there.
     :param environment: see :func:`demo.stage.airflow_environment`.
     """
-    port = free_port(0)
+    port = reserve_port()
     address = f"http://127.0.0.1:{port}"
     environment = {
         **environment,

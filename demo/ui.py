@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from demo.ports import reserve_port
 from demo.stage import (
     BIN,
     ROOT,
@@ -60,7 +60,7 @@ def main() -> int:
 def run() -> None:
     """Hold Airflow and the local Pipedrive until interrupted."""
     home = empty_folder(FOLDER) / "airflow-home"
-    port = free_port(USUAL_PORT)
+    port = reserve_port(USUAL_PORT)
     address = f"http://127.0.0.1:{port}"
     with local_pipedrive(LEADS) as pipedrive, LOG.open("wb") as log:
         environment = airflow_environment(home, pipedrive) | {
@@ -80,17 +80,6 @@ def run() -> None:
             console.print(KNOWN)
             airflow.wait()
     raise DemoError("Airflow ended by itself.")
-
-
-def free_port(wanted: int) -> int:
-    """Give the wanted port if nothing listens on it, else any free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return free_port(0)
-        return int(probe.getsockname()[1])
 
 
 def wait_until_healthy(airflow: subprocess.Popen[str], address: str, parts: tuple[str, ...]) -> None:

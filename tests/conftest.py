@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import secrets
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +42,8 @@ PROFILES = ("likely", "contrary")
 RUNS_DAGS_IN_LONG_TESTS = "likely"
 ROOMS_THAT_TAKE_LONGEST = ("standalone", "kills", "browser")
 """Their tests come first, so that no worker is left with one at the end."""
+AMPLE = 10_000
+"""Calls in two seconds: more than a test makes by accident. Tests of the window set one themselves."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,29 +60,92 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             told = item.get_closest_marker("timeout")
             seconds = told.args[0] if told else float(item.config.getini("timeout"))
             item.add_marker(pytest.mark.timeout(seconds, method="thread"), append=False)
-    items.sort(key=lambda item: not any(room in item.path.parts for room in ROOMS_THAT_TAKE_LONGEST))
 
 
-@pytest.fixture(scope="module", params=PROFILES)
-def sandbox(request: pytest.FixtureRequest):
-    """A local Pipedrive with 60 leads, under each reading of what nobody knows about the real one."""
-    with Sandbox(leads=60, seed=7, profile=request.param) as running:
+class LongestFirst:
+    """Sorts what is left once the tests to run are chosen and shuffled."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: not any(room in item.path.parts for room in ROOMS_THAT_TAKE_LONGEST))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(LongestFirst())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what a green run did not prove."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("not tested here")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:>6}  {reason}")
+        terminalreporter.write_line("`make test-all-services` says how to have everything.")
+
+
+class AmpleSandbox(Sandbox):
+    """A sandbox whose window no test fills by being fast, and connections that say so where its replies do not."""
+
+    def __enter__(self) -> AmpleSandbox:
+        super().__enter__()
+        self.control.set_burst(AMPLE, search=AMPLE)
+        return self
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        return _with_burst_limit(super().connection)
+
+    @property
+    def oauth_connection(self) -> dict[str, Any]:
+        return _with_burst_limit(super().oauth_connection)
+
+
+def _with_burst_limit(connection: dict[str, Any]) -> dict[str, Any]:
+    return {**connection, "extra": {**connection["extra"], "burst_limit": AMPLE}}
+
+
+@pytest.fixture(scope="session")
+def stopping() -> Iterator[Executor]:
+    """Stops sandboxes beside the tests that follow: a server takes a fifth of a second to say goodbye."""
+    with ThreadPoolExecutor(4, thread_name_prefix="stopping") as executor:
+        yield executor
+
+
+@pytest.fixture(params=PROFILES)
+def sandbox(request: pytest.FixtureRequest, stopping: Executor) -> Iterator[Sandbox]:
+    """A local Pipedrive with 60 leads, under each reading of what nobody knows about the real one.
+
+    Each test has its own, with a token that was never used before: nothing that an earlier test did, neither there nor
+    in what clients remember of an account, is met again.
+    """
+    running = AmpleSandbox(leads=60, seed=7, profile=request.param, token=secrets.token_hex(20))
+    with ExitStack() as stack:
+        stack.enter_context(running)
         yield running
+        stopping.submit(stack.pop_all().close)
 
 
 @pytest.fixture
-def client(sandbox: Sandbox):
+def client(sandbox: Sandbox) -> Iterator[PipedriveClient]:
     """A client of the sandbox that does not wait between tries."""
-    settings = read_connection(password=sandbox.token, extra={"base_url": sandbox.url})
+    settings = read_connection(password=sandbox.token, extra=sandbox.connection["extra"])
     made = PipedriveClient(settings, chance=lambda: 0.0)
     yield made
     made.close()
-    sandbox.control.clear_faults()
 
 
 @pytest.fixture
 def person_id(client: PipedriveClient) -> int:
     return client.add_person("Robin Example")["id"]
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Catch logs also in the first test of a process that uses Airflow, which sets logging up anew as it is imported."""
+    importlib.import_module("airflow.sdk")
+    return caplog
 
 
 class JumpingTime:
@@ -92,8 +164,6 @@ class JumpingTime:
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch):
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients wait in no time: for repeats, windows and bans."""
     monkeypatch.setattr(client_module, "time", JumpingTime())
-    yield
-    client_module._paces.clear()

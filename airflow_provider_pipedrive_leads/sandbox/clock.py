@@ -26,6 +26,7 @@ class Clock:
     def __init__(self) -> None:
         self._frozen_at: float | None = None
         self._ahead = 0.0
+        self._stamped_ms = 0
 
     @property
     def frozen(self) -> bool:
@@ -39,12 +40,21 @@ class Clock:
     def freeze(self, at: float | None = None) -> None:
         """Stop the clock at a time, by default the present one."""
         self._frozen_at = self.now() if at is None else at
+        self._stamped_ms = 0
 
     def unfreeze(self) -> None:
         """Let the clock run on from where it stands."""
         if self._frozen_at is not None:
             self._ahead = self._frozen_at - time.time()
             self._frozen_at = None
+
+    def stamp_ms(self, ms: int) -> int:
+        """Milliseconds to stamp on a record at the time ``ms``: later than every stamp before it, unless frozen.
+
+        So how fast a machine is never decides whether two records share a time; who wants ties freezes the clock.
+        """
+        self._stamped_ms = ms if self.frozen else max(ms, self._stamped_ms + 1)
+        return self._stamped_ms
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward by seconds, frozen or not."""

@@ -12,7 +12,8 @@ import requests
 
 from demo.browser import AirflowInBrowser
 from demo.stage import BIN, ROOT, LocalPipedrive, airflow_environment, process
-from demo.ui import free_port, login_of, wait_until_healthy
+from demo.ports import reserve_port
+from demo.ui import login_of, wait_until_healthy
 from tests.browser.xcom_rights import TAKEN_AWAY
 from tests.standalone.running_airflow import until
 
@@ -35,7 +36,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(browser, sandbox, taken_away, home):
     """An API server behind a sub-path, after each DAG has run once."""
-    port = str(free_port(0))
+    port = str(reserve_port())
     address = f"http://127.0.0.1:{port}/team/airflow"
     environment = {
         **airflow_environment(home, LocalPipedrive(sandbox.url, sandbox.token)),

@@ -200,15 +200,11 @@ class Account:
     listed: list[str]
 
 
-@pytest.fixture(scope="module")
-def account(sandbox):
+@pytest.fixture
+def account(sandbox, client, person_id):
     """A person with leads on three pages that a search finds on three pages too."""
-    settings = read_connection(password=sandbox.token, extra={"base_url": sandbox.url})
     sandbox.control.set_delay("search_index", 0)
-    client = PipedriveClient(settings)
-    person_id = client.add_person("Robin Example")["id"]
     listed = [client.add_lead(f"Zeppelin {number}", person_id=person_id)["id"] for number in range(7)]
-    client.close()
     return Account(person_id, listed)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from demo.stage import BIN
-from demo.ui import free_port
+from demo.ports import reserve_port
 from tests.cluster.processes import Session, end_all
 from tests.standalone.running_airflow import RunningAirflow, login_of, until
 
@@ -68,7 +68,7 @@ def settings(database: str, broker: str, port: int) -> dict[str, str]:
         # The pulse is quicker, for a task is seen to have ended at one; then it may miss more, to outlast an outage.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
         "WORKERS__MAX_FAILED_HEARTBEATS": "8",
-        "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port(0)),
+        "LOGGING__TRIGGER_LOG_SERVER_PORT": str(reserve_port()),
     }
     return {f"AIRFLOW__{name}": value for name, value in named.items()}
 
@@ -83,7 +83,7 @@ class Deployment:
     """
 
     def __init__(self, home: Path, environment: dict[str, str], database: PostgreSQL, broker: Redis) -> None:
-        port = free_port(0)
+        port = reserve_port()
         self.home = home
         self.restarts: Counter[str] = Counter()
         self.address = f"http://127.0.0.1:{port}"

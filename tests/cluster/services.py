@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import redis
 
-from demo.ui import free_port
+from demo.ports import reserve_port
 from tests.cluster.processes import Session
 from tests.standalone.running_airflow import until
 
@@ -58,7 +58,7 @@ class PostgreSQL:
         if os.getuid() == 0:
             self._user = "postgres"
             shutil.chown(self._folder, self._user, self._user)
-        self.port = free_port(0)
+        self.port = reserve_port()
         self._session: Session | None = None
 
     @property
@@ -135,7 +135,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port = free_port(0)
+        self.port = reserve_port()
         self._session: Session | None = None
 
     @property

@@ -11,7 +11,7 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from tests.example_dags.runs import on
 
 pytestmark = [
-    pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module"),
+    pytest.mark.parametrize("sandbox", ["likely"], indirect=True),
     pytest.mark.usefixtures("connection", "no_waiting", "quiet_logs"),
 ]
 

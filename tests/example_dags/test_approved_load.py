@@ -17,7 +17,7 @@ SECONDS_TO_ASK = 60
 WHO = {"id": "1", "name": "Robin"}
 
 pytestmark = [
-    pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module"),
+    pytest.mark.parametrize("sandbox", ["likely"], indirect=True),
     pytest.mark.usefixtures("connection", "no_waiting", "quiet_logs"),
 ]
 

@@ -12,7 +12,7 @@ from airflow_provider_pipedrive_leads.triggers import leads as leads_trigger
 from tests.example_dags.runs import on, read
 
 pytestmark = [
-    pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module"),
+    pytest.mark.parametrize("sandbox", ["likely"], indirect=True),
     pytest.mark.usefixtures("connection", "no_waiting", "quiet_logs", "quick"),
 ]
 

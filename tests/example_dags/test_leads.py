@@ -10,7 +10,7 @@ import pytest
 from tests.example_dags.runs import on, read_lines
 
 pytestmark = [
-    pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module"),
+    pytest.mark.parametrize("sandbox", ["likely"], indirect=True),
     pytest.mark.usefixtures("connection", "no_waiting", "quiet_logs"),
 ]
 

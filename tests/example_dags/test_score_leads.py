@@ -11,7 +11,7 @@ from example_dags.example_pipedrive_score_leads import HIGH, LEADS, LOW
 from tests.example_dags.runs import on
 
 pytestmark = pytest.mark.usefixtures("connection", "no_waiting", "quiet_logs")
-likely = pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module")
+likely = pytest.mark.parametrize("sandbox", ["likely"], indirect=True)
 
 
 @pytest.fixture

@@ -11,13 +11,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from demo.ports import reserve_port
+from tests.until import until
 
 DATABASES = ("postgres", "psycopg2", "mysql", "pymysql", "sqlite", "duckdb", "portable")
 
@@ -54,12 +56,6 @@ class Database(NamedTuple):
         return f"`{name}`" if self.name == "mysql" else f'"{name}"'
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def unprivileged(folder: Path) -> dict[str, Any]:
     """What makes a child process run as somebody else than root, who may not start these servers; owns the folder."""
     if os.getuid():
@@ -85,13 +81,9 @@ def readable_by_all(folder: Path) -> bool:
 
 
 def await_answer(process: subprocess.Popen[bytes], port: int, log: Path, answers: Callable[[int], bool]) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            pytest.fail(log.read_text())
-        if answers(port):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"no server on port {port} after 30 s")
+    until(lambda: answers(port) or process.poll() is not None)
+    if process.poll() is not None:
+        pytest.fail(log.read_text())
 
 
 def mysql_answers(port: int) -> bool:
@@ -119,7 +111,7 @@ def server_folder():
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    binaries, folder, port = binaries_of_postgres(), server_folder(), free_port()
+    binaries, folder, port = binaries_of_postgres(), server_folder(), reserve_port()
     who = unprivileged(folder)
     data, log = folder / "data", folder / "log"
     subprocess.run(
@@ -149,7 +141,7 @@ def mysql_server():
     installer = shutil.which("mariadb-install-db")
     if not server or not installer:
         pytest.skip("no MySQL server here: apt install mariadb-server")
-    folder, port = server_folder(), free_port()
+    folder, port = server_folder(), reserve_port()
     who = unprivileged(folder)
     data, log = folder / "data", folder / "log"
     common = ["--no-defaults", f"--datadir={data}"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from demo.stage import BIN, LocalPipedrive, airflow_environment, process
-from demo.ui import free_port
+from demo.ports import reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,7 @@ def running_airflow(
     :param home: an empty folder; its output goes to ``airflow.log`` in there.
     :param more: further environment variables, of the API server's own place too: a port, a base URL with a sub-path.
     """
-    port, worker_logs, trigger_logs = (str(free_port(0)) for _ in range(3))
+    port, worker_logs, trigger_logs = (str(reserve_port()) for _ in range(3))
     address = f"http://127.0.0.1:{port}"
     environment = airflow_environment(home, pipedrive) | {
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),

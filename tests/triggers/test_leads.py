@@ -243,7 +243,7 @@ def lists_read(sandbox):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("sandbox", ["likely"], indirect=True, scope="module")
+@pytest.mark.parametrize("sandbox", ["likely"], indirect=True)
 def test_a_thousand_wait_for_the_price_of_one(sandbox, client, person_id):
     """Each wakes within one interval of its change; the event loop is never held up for 100 ms."""
     interval = 2.0

@@ -38,7 +38,7 @@ def add_label(call: Call) -> Reply:
     changes = _read(call.body)
     if set(changes) != {"name", "color"}:
         raise InvalidError("name and color are required")
-    time = iso_ms(call.world.now_ms)
+    time = iso_ms(call.world.stamp_ms())
     label = {"id": call.world.fresh_lead_id(), **changes, "add_time": time, "update_time": time}
     call.world.state.labels.add(label)
     return data_reply(label)
@@ -49,7 +49,7 @@ def update_label(call: Call) -> Reply:
     label = _label(call)
     changes = _read(call.body)
     if any(label[name] != value for name, value in changes.items()):
-        label = {**label, **changes, "update_time": iso_ms(call.world.now_ms)}
+        label = {**label, **changes, "update_time": iso_ms(call.world.stamp_ms())}
         call.world.state.labels.put(label)
     return data_reply(label)
 

@@ -105,7 +105,7 @@ def add_lead(call: Call) -> Reply:
     values = read_new_lead(call.body, world.book)
     if caller.kind == "oauth":
         values |= app_origin(caller.client_id, caller.app_name, values, world.choices["oauth_origin_id"])
-    lead = new_lead(world.fresh_lead_id(), world.company, world.now_ms, caller.member.id, values)
+    lead = new_lead(world.fresh_lead_id(), world.company, world.stamp_ms(), caller.member.id, values)
     world.add_lead(lead, caller.member.id)
     return data_reply(lead, int(world.choices["lead_created_status"]))
 
@@ -118,7 +118,7 @@ def update_lead(call: Call) -> Reply:
     if lead["is_archived"] and not restoring:
         status = int(world.choices["archived_lead_edit"])
         raise ApiError(status, "Archived leads cannot be changed", code="ERR_LEAD_ARCHIVED")
-    after = changed_lead(lead, read_changes(call.body, lead, world.book), world.now_ms, world.choices.as_dict())
+    after = changed_lead(lead, read_changes(call.body, lead, world.book), world.stamp_ms(), world.choices.as_dict())
     if after != lead:
         world.put_lead(lead, after, call.caller.member.id)
     return data_reply(after)

@@ -85,11 +85,9 @@ def rename(client, key, name):
     client.request("PATCH", f"/api/v2/dealFields/{key}", json={"field_name": name})
 
 
-@pytest.fixture(scope="module")
-def account(sandbox):
+@pytest.fixture
+def account(client):
     """A full lead, an archived full one and a bare one, and whom each hangs on."""
-    sandbox.control.set_burst(100_000, 100_000)
-    client = PipedriveClient(read_connection(password=sandbox.token, extra={"base_url": sandbox.url}))
     for name, kind in MADE.items():
         new_field(client, name, kind, SIZES if kind == "set" else ())
     person = client.add_person("Robin Example")["id"]
@@ -98,7 +96,6 @@ def account(sandbox):
     archived = client.add_lead("Archived", person_id=person, **VALUES)
     client.update_lead(archived["id"], is_archived=True)
     bare = client.add_lead("Bare", person_id=alone)
-    client.close()
     return SimpleNamespace(
         person=person, alone=alone, full=full["id"], archived=archived["id"], bare=bare["id"], count=3
     )

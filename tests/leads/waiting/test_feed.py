@@ -150,9 +150,9 @@ async def ended(task, seconds=5):
     return await asyncio.wait_for(asyncio.shield(task), seconds)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def unused_leads(sandbox):
-    sandbox.control.leads(1500, archived=0.0)
+    sandbox.control.leads(60, archived=0.0)
     return iter([lead["id"] for lead in sandbox.control.all_leads() if not lead["is_archived"]])
 
 
