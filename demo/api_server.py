@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from demo.stage import BIN, DemoError, process
 from demo.ports import reserve_port
+from demo.stage import BIN, DemoError, process
 from demo.ui import login_of, wait_until_healthy
 
 if TYPE_CHECKING:

@@ -143,7 +143,7 @@ def person_id(client: PipedriveClient) -> int:
 
 @pytest.fixture
 def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Catch logs also in the first test of a process that uses Airflow, which sets logging up anew as it is imported."""
+    """Catch logs in the first test of a process that uses Airflow, too: importing it sets logging up anew."""
     importlib.import_module("airflow.sdk")
     return caplog
 

@@ -1,4 +1,4 @@
-"""``make test-repeat``: the tests again and again, each time in another order and under other conditions of the machine.
+"""``make test-repeat``: the tests again and again, in another order and under other conditions each time.
 
 A test that depends on the speed, the cores or the load of a machine, or on the tests before it, fails here sooner or
 later; the table at the end says which, how often, and with which seed to see it again.
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parents[1]
 BUSY_A_CORE = 2
@@ -117,7 +117,7 @@ def read_report(report: Path) -> tuple[dict[str, int], list[str]]:
         return {}, []
     counts: dict[str, int] = defaultdict(int)
     failed = []
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in ET.parse(report).iter("testcase"):
         outcome = next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
         counts[outcome] += 1
         if outcome in ("failure", "error"):

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from demo.browser import AirflowInBrowser
-from demo.stage import BIN, ROOT, LocalPipedrive, airflow_environment, process
 from demo.ports import reserve_port
+from demo.stage import BIN, ROOT, LocalPipedrive, airflow_environment, process
 from demo.ui import login_of, wait_until_healthy
 from tests.browser.xcom_rights import TAKEN_AWAY
 from tests.standalone.running_airflow import until

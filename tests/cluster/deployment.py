@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from demo.stage import BIN
 from demo.ports import reserve_port
+from demo.stage import BIN
 from tests.cluster.processes import Session, end_all
 from tests.standalone.running_airflow import RunningAirflow, login_of, until
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from demo.stage import BIN, LocalPipedrive, airflow_environment, process
 from demo.ports import reserve_port
+from demo.stage import BIN, LocalPipedrive, airflow_environment, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,6 @@ import pytest
 from pyarrow import parquet
 from upath import UPath
 
-from airflow_provider_pipedrive_leads.api.connection import read_connection
-from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
 from airflow_provider_pipedrive_leads.leads.reading.export import deliver, export_leads, rows_for
 from airflow_provider_pipedrive_leads.sql.loading import loading_table
