@@ -52,6 +52,7 @@ test-oldest: $(READY) ## Run the tests of operators, sensors, triggers and clien
 		tests/api tests/client tests/hooks tests/operators tests/triggers tests/provider tests/example_dags
 
 bench: $(READY) ## Measure speed and memory; takes a few minutes
+	@$(BIN)/python -m benchmarks.imports
 	@$(BIN)/python -m benchmarks.hook_calls
 	@$(BIN)/python -m benchmarks.sandbox_scale
 	@$(BIN)/python -m benchmarks.export
