@@ -5,15 +5,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 OLDEST := .venv-oldest
+USUAL := not long and not cluster
+WITHOUT_AIRFLOW := tests/api tests/client tests/files tests/leads
+# of test-repeat
+N ?= 5
+MARKS ?= $(USUAL)
 READY := $(VENV)/.ready
 # Kept, whatever the shell says: the tests start Python a hundred times, and compiling Airflow takes it seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-long test-oldest test-cluster test-live bench lint format build constraints clean
+.PHONY: help demo ui test test-quick test-repeat test-all-services test-long test-oldest test-cluster test-live bench lint format build constraints clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run the example DAG in a real Airflow against a local Pipedrive, and show what it did
 	@$(BIN)/python -m demo.run
@@ -22,16 +27,17 @@ ui: $(READY) ## Start Airflow's web interface with a local Pipedrive and the exa
 	@$(BIN)/python -m demo.ui
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile --ignore=tests/live
+	@$(BIN)/python -m pytest -m "$(USUAL)" --numprocesses 3 --dist loadfile --ignore=tests/live
 
 test-quick: $(READY) ## Run the tests of what needs no Airflow, in under a minute: at every save
-	@$(BIN)/python -m pytest -m "not long and not cluster" --numprocesses 3 --dist loadfile $(WITHOUT_AIRFLOW)
+	@$(BIN)/python -m pytest -m "$(USUAL)" --numprocesses 3 --dist loadfile $(WITHOUT_AIRFLOW)
 
-N ?= 5
-SEED ?=
-MARKS ?= not long and not cluster
 test-repeat: $(READY) ## Run the tests N=5 times, shuffled, alone, beside busy processes and on one core; SEED=1 TESTS=tests/api MARKS=long
 	@$(BIN)/python -m tests.repeat $(N) $(if $(SEED),--seed $(SEED)) --marks "$(MARKS)" $(TESTS)
+
+test-all-services: $(READY) ## Run all tests, the long ones and the cluster's too; says first which services are missing
+	@$(BIN)/python -m tests.services
+	@$(MAKE) --no-print-directory test test-long test-cluster
 
 test-long: $(READY) ## Run the tests that take longer: a standalone Airflow, big sizes
 	@$(BIN)/python -m pytest -m long --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 15
@@ -48,7 +54,7 @@ test-oldest: $(READY) ## Run the tests of operators, sensors, triggers and clien
 	@VIRTUAL_ENV=$(CURDIR)/$(OLDEST) $(BIN)/uv pip freeze --exclude-editable > $(OLDEST)/oldest.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(OLDEST) $(BIN)/uv pip install --quiet --constraint $(OLDEST)/oldest.txt \
 		pytest pytest-timeout pytest-xdist hypothesis jsonschema apache-airflow-providers-sqlite
-	@$(OLDEST)/bin/python -m pytest -m "not long and not cluster" -p no:cacheprovider --numprocesses 3 --dist loadfile \
+	@$(OLDEST)/bin/python -m pytest -m "$(USUAL)" -p no:cacheprovider --numprocesses 3 --dist loadfile \
 		tests/api tests/client tests/hooks tests/operators tests/triggers tests/provider tests/example_dags
 
 bench: $(READY) ## Measure speed and memory; takes a few minutes

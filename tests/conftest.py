@@ -82,7 +82,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tested here")
         for reason, count in reasons.most_common():
             terminalreporter.write_line(f"{count:>6}  {reason}")
-        terminalreporter.write_line("`make test-all-services` says how to have everything.")
+        terminalreporter.write_line("`make test-all-services` says what brings the services, and runs everything.")
 
 
 class AmpleSandbox(Sandbox):
