@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def main() -> int:
     try:
         run()
     except DemoError as problem:
-        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {LOG.relative_to(ROOT)}")
+        console.print(f"[red]It did not start.[/] {problem} Airflow's log: {os.path.relpath(LOG)}")
         return 1
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
@@ -69,6 +70,8 @@ def run() -> None:
             "AIRFLOW__API__BASE_URL": address,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(reserve_port()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(reserve_port()),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(FOLDER / "warehouse.sqlite")}),
         }
         with process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as airflow:

@@ -38,9 +38,9 @@ class Clock:
         return time.time() + self._ahead if self._frozen_at is None else self._frozen_at
 
     def freeze(self, at: float | None = None) -> None:
-        """Stop the clock at a time, by default the present one."""
-        self._frozen_at = self.now() if at is None else at
-        self._stamped_ms = 0
+        """Stop the clock at a time, by default the present one or that of the last stamp, whichever is later."""
+        self._frozen_at = max(self.now(), self._stamped_ms / 1000) if at is None else at
+        self._stamped_ms = min(self._stamped_ms, to_ms(self._frozen_at))
 
     def unfreeze(self) -> None:
         """Let the clock run on from where it stands."""

@@ -54,13 +54,21 @@ class SandboxControl:
 
         ``method`` and ``path`` may hold ``*``; without one the whole path must match. Kinds: status (status=), html
         (status=403), close_before, close_after, close_and_finish (after=), cut_body, slow_body (seconds=), broken_json,
-        delay (seconds=).
+        delay (seconds=), hold (until :meth:`let_go`).
         """
         self._ask("POST", "faults", {"method": method, "path": path, "kind": kind, "times": times, **options})
 
     def clear_faults(self) -> None:
         """Forget all faults ordered."""
         self._ask("DELETE", "faults")
+
+    def held(self) -> int:
+        """How many calls a fault ``hold`` keeps waiting."""
+        return int(self._ask("GET", "held")["held"])
+
+    def let_go(self) -> None:
+        """Let the held calls go on; those that are held later wait again."""
+        self._ask("DELETE", "held")
 
     def set_choice(self, name: str, value: object) -> None:
         """Play one unknown in another way."""

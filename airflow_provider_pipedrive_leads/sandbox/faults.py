@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -15,6 +16,7 @@ KINDS = {
     "slow_body": "do the work, spread the reply over seconds= of real time",
     "broken_json": "do the work, send a reply that is no valid JSON",
     "delay": "wait seconds= of real time, then do the work and reply",
+    "hold": "wait until all held calls are let go, then do the work and reply",
 }
 
 
@@ -70,3 +72,27 @@ class Faults:
     def clear(self) -> None:
         """Forget all orders."""
         self._orders.clear()
+
+
+class Held:
+    """Calls that wait for a word, not for a time.
+
+    :ivar count: how many wait now.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._word = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait until the calls held now are let go."""
+        self.count += 1
+        try:
+            await self._word.wait()
+        finally:
+            self.count -= 1
+
+    def let_go(self) -> None:
+        """Let all go on; later ones wait for the next word."""
+        self._word.set()
+        self._word = asyncio.Event()

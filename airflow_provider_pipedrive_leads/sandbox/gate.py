@@ -154,6 +154,9 @@ async def _with_fault(call: Call, endpoint: Endpoint, fault: Fault | None) -> Re
     if fault and kind == "delay":
         await asyncio.sleep(fault.seconds)
         call.world.agenda.run_due()
+    if kind == "hold":
+        await call.world.held.wait()
+        call.world.agenda.run_due()
     return work(call, endpoint)
 
 

@@ -13,7 +13,7 @@ from airflow_provider_pipedrive_leads.sandbox import hits, seed
 from airflow_provider_pipedrive_leads.sandbox.choices import Choices
 from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock, iso_ms, to_ms
 from airflow_provider_pipedrive_leads.sandbox.custom_values import as_v2_fields
-from airflow_provider_pipedrive_leads.sandbox.faults import Faults
+from airflow_provider_pipedrive_leads.sandbox.faults import Faults, Held
 from airflow_provider_pipedrive_leads.sandbox.journal import Journal
 from airflow_provider_pipedrive_leads.sandbox.leads import Book, Company, is_custom_key, lead_id
 from airflow_provider_pipedrive_leads.sandbox.limits import Limits
@@ -56,6 +56,7 @@ class World:
         self.choices = Choices(options.profile, options.choices)
         self.limits = Limits(options.plan, options.seats)
         self.faults = Faults()
+        self.held = Held()
         self.journal = Journal()
         # Seconds: virtual ones for the index and conversions, real ones for replies.
         self.delays = {"search_index": 1.0, "conversion": 1.0, "reply": options.latency}

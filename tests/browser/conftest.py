@@ -5,17 +5,21 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
-from demo.browser import BROWSER, AirflowInBrowser, chromium
+from demo import browser as in_browser
+from demo import ui
+from demo.browser import AirflowInBrowser
 from demo.stage import LocalPipedrive
+from tests.chromium import NO_DEADLINE, browser  # noqa: F401 - a fixture
 from tests.standalone.running_airflow import running_airflow
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("there is no Chromium on this machine (chromium, chromium-browser or google-chrome)")
-    with chromium() as started:
-        yield started
+@pytest.fixture(scope="module", autouse=True)
+def patient():
+    """Wait for Airflow and its pages as long as a test may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_browser, "MILLISECONDS_TO_WAIT", NO_DEADLINE)
+        patch.setattr(ui, "SECONDS_TO_START", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def settings() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def airflow(browser, sandbox, settings, tmp_path_factory):
+def airflow(browser, sandbox, settings, tmp_path_factory):  # noqa: F811
     home = tmp_path_factory.mktemp("airflow")
     (home / "dags").mkdir()
     with running_airflow(home, home / "dags", LocalPipedrive(sandbox.url, sandbox.token), settings) as running:
@@ -40,7 +44,7 @@ def airflow(browser, sandbox, settings, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def interface(browser, airflow) -> AirflowInBrowser:
+def interface(browser, airflow) -> AirflowInBrowser:  # noqa: F811
     """Where to get pages in the dark or of other sizes: ``with interface.page("dark", width=390) as page:``."""
     return AirflowInBrowser(browser, airflow.address, airflow.login)
 

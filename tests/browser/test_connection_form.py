@@ -14,9 +14,9 @@ import pytest
 from demo.api_server import api_server
 from demo.connection_form import add_connection, edit_connection, press_test
 from demo.stage import LocalPipedrive, airflow_environment
-from tests.standalone.running_airflow import RunningAirflow
+from tests.standalone.running_airflow import NO_HURRY, RunningAirflow
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 README = Path(__file__).parents[2] / "README.md"
 STANDARD = {"host": "Company domain", "password": "API token", "port": "Port"}
@@ -37,7 +37,7 @@ OAUTH = {"client_id": "a1b2c3d4e5", "client_secret": "kept-to-itself", "refresh_
 def airflow(browser, sandbox, tmp_path_factory):
     """Only the API server, for it is where the Test button is answered."""
     home = tmp_path_factory.mktemp("airflow")
-    environment = airflow_environment(home, LocalPipedrive(sandbox.url, sandbox.token))
+    environment = airflow_environment(home, LocalPipedrive(sandbox.url, sandbox.token)) | NO_HURRY
     with api_server(home, environment) as server:
         yield RunningAirflow(server.address, server.login, server.environment)
 

@@ -28,7 +28,6 @@ def warehouse(statements):
 @pytest.fixture
 def ready(sandbox, client, tmp_path, monkeypatch):
     """Functions that make ready what a block needs; in the folder of all pages lies a file of scores."""
-    sandbox.control.advance(3600)  # what the pages before changed lies behind every overlap
     organization = client.add_organization("Example Works")["id"]
     for folder in ("scores", "lake", "tmp"):
         (tmp_path / folder).mkdir()

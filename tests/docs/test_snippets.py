@@ -18,6 +18,8 @@ from tests.docs.conftest import warehouse
 from tests.docs.pages import GUIDES, PAGES, ROOT, blocks_of
 from tests.docs.running import Parts, check_commands, check_json, in_folder, way_to_run
 
+# A page is many runs of DAGs, one after another.
+pytestmark = pytest.mark.timeout(1200)
 RUN_ELSEWHERE = {ROOT / "docs" / "testing-dags.md": ROOT / "tests" / "sandbox" / "test_pytest_plugin.py"}
 WITH_CODE = [page for page in PAGES if any(map(way_to_run, blocks_of(page)))]
 ON_POSTGRESQL = [page for page in GUIDES if page.stem in ("moving", "postgresql", "scored-leads")]

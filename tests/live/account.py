@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import requests
 
 from airflow_provider_pipedrive_leads.api.connection import ApiToken, ConnectionSettings, is_loopback
+from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
 from airflow_provider_pipedrive_leads.sandbox.gate import canonical_path, find_endpoint
 
+Found = TypeVar("Found")
 MOST_CALLS = 600
 MOST_TOKENS = 6_000
 """API tokens that a run costs at most, sweeping included; the smallest account has 30,000 a day."""
@@ -23,6 +27,7 @@ GAP = 0.125
 """Seconds between two calls: 16 in the two seconds in which the smallest plan allows 20."""
 MOST_REPEATS = 3
 BURST_OVER = 2.5
+ANOTHER_SECOND = 1.1
 
 
 class SpentError(AssertionError):
@@ -32,7 +37,7 @@ class SpentError(AssertionError):
 class Account:
     """Calls the account behind checked settings.
 
-    :ivar local: whether it is the local Pipedrive, which needs no pauses.
+    :ivar local: whether it is the local Pipedrive, whose clock is moved wherever a real account is waited for.
     :ivar cleaning: whether the calls that are kept for cleaning may be spent.
     :ivar measured: sentences about what was measured, for the report.
     """
@@ -56,7 +61,8 @@ class Account:
         :raises AssertionError: no answer came. It names the call and the kind of the failure, nothing else.
         """
         for attempt in range(MOST_REPEATS + 1):
-            time.sleep(0 if self.local else GAP)
+            if not self.local:
+                time.sleep(GAP)  # real time: of the account
             reply = self._send(method, path, **more)
             if reply.status_code != 429 or attempt == MOST_REPEATS:
                 break
@@ -87,18 +93,45 @@ class Account:
 
     def volley(self, path: str, count: int, **params: Any) -> list[requests.Response]:
         """Ask many times at once, without pauses or repeats, and rest afterwards."""
-        with ThreadPoolExecutor(8) as threads:
+        with ThreadPoolExecutor(count) as threads:
             replies = list(threads.map(lambda _: self._send("GET", path, params=params), range(count)))
         self.rest()
         return replies
 
     def rest(self) -> None:
         """Wait until the window of a burst is over."""
-        time.sleep(BURST_OVER)
+        self.wait(BURST_OVER)
 
     def let_time_pass(self) -> None:
-        """Wait so long that the next change has another time."""
-        time.sleep(0.02 if self.local else 1.1)
+        """Wait so long that what comes next has another time, were it in whole seconds."""
+        self.wait(ANOTHER_SECOND)
+
+    def wait(self, seconds: float) -> None:
+        """Let so much of the account's time pass."""
+        if self.local:
+            SandboxControl(self.url).advance(seconds)
+        else:
+            time.sleep(seconds)  # real time: of the account
+
+    def look_until(self, what: str, look: Callable[[], Found], waits: Sequence[float]) -> Found:
+        """Look until there is something to see, and note for the report how long that took.
+
+        :param what: that it is about, as the beginning of a sentence.
+        :param waits: seconds between one look and the next; how long the looks take does not count.
+        :raises AssertionError: there is nothing after all of them.
+        """
+        began = self._clock()
+        for seconds in waits:
+            if found := look():
+                self.measured.append(f"{what} after {self._clock() - began:.1f} s.")
+                return found
+            self.wait(seconds)
+        raise AssertionError(f"{what}: not within {sum(waits)} s")
+
+    def _clock(self) -> float:
+        if self.local:
+            return datetime.fromisoformat(SandboxControl(self.url).now()).timestamp()
+        return time.monotonic()  # real time: for the report alone
 
     def _send(self, method: str, path: str, login: dict[str, str] | None = None, **more: Any) -> requests.Response:
         self._count(method, path)

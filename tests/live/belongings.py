@@ -48,6 +48,14 @@ class Belongings:
         lead: dict[str, Any] = expect(self.lead_reply(**fields), 200, 201).json()["data"]
         return lead
 
+    def leads(self, count: int) -> list[str]:
+        """The ids of new leads, the eldest first; no two have the same time."""
+        made = [self.lead()["id"]]
+        while len(made) < count:
+            self.account.let_time_pass()
+            made.append(self.lead()["id"])
+        return made
+
     def archived_lead(self, **fields: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """A new lead as it was made, and as the reply to its archiving shows it."""
         lead = self.lead(**fields)

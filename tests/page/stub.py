@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ class Airflow:
 
     :ivar records: newest first, each with the names of its task and the value that the task left.
     :ivar status: of the answer to the list.
-    :ivar seconds: that each answer takes.
+    :ivar released: without it, what is asked of a single record waits for its answer.
     :ivar asked: path and query of each question, in turn.
     :ivar most_at_once: how many questions were under way at once, at most.
     """
@@ -33,7 +32,8 @@ class Airflow:
     def __init__(self, records: list[dict[str, Any]]) -> None:
         self.records = records
         self.status = 200
-        self.seconds = 0.0
+        self.released = threading.Event()
+        self.released.set()
         self.asked: list[str] = []
         self.url = ""
         self.under_way = self.most_at_once = 0
@@ -83,8 +83,10 @@ def airflow_with(*records: dict[str, Any]) -> Iterator[Airflow]:
                 airflow.asked.append(self.path.removeprefix(f"{BASE}/api/v2/"))
                 airflow.under_way += 1
                 airflow.most_at_once = max(airflow.most_at_once, airflow.under_way)
-            time.sleep(airflow.seconds)
-            status, body = airflow.answer(url.path.removeprefix(f"{BASE}/api/v2/"), parse_qs(url.query))
+            path = url.path.removeprefix(f"{BASE}/api/v2/")
+            if path != LIST:
+                airflow.released.wait()
+            status, body = airflow.answer(path, parse_qs(url.query))
             with airflow.lock:
                 airflow.under_way -= 1
             return self.tell(status, json.dumps(body).encode(), "application/json", {})
@@ -100,11 +102,12 @@ def airflow_with(*records: dict[str, Any]) -> Iterator[Airflow]:
             """Keep quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         airflow.url = f"http://127.0.0.1:{server.server_port}{BASE}/pipedrive-leads/"
         try:
             yield airflow
         finally:
+            airflow.released.set()
             server.shutdown()
             thread.join()

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from demo.browser import BROWSER, chromium
+from tests.chromium import browser, page_at  # noqa: F401 - browser is a fixture
 from tests.page.stub import airflow_with, row
+from tests.until import until
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine"),
-]
+pytestmark = pytest.mark.long
 NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 ATTACK = "<img src=x onerror=\"document.title='broken into'\"><script>document.title='broken into'</script>"
 LONG = "a_very_long_name_without_any_break_" * 6
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
-
-
 @pytest.fixture
-def look(browser):
+def look(browser):  # noqa: F811
     """Give a function that opens the page at noon of a day; at the end nothing may have gone wrong in it."""
     contexts, problems = [], []
 
     def open_page(airflow, *, scheme="light", width=1280, height=900, theme=None, seen=".panel"):
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
         contexts.append(context)
-        page = context.new_page()
+        page = page_at(context, NOON)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda line: problems.append(line.text) if "Security Policy" in line.text else None)
-        page.clock.install(time=NOON)
         if theme:
             page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
         page.goto(airflow.url)
@@ -48,6 +38,11 @@ def look(browser):
     for context in contexts:
         context.close()
     assert problems == []
+
+
+def let_page_act(page):
+    """Wait until all has been asked that the page has begun to ask: this comes after it."""
+    page.evaluate("fetch('page.css').then(reply => reply.text())")
 
 
 def at(hours_ago):
@@ -124,22 +119,25 @@ def test_durations_and_remedies(look):
 def test_it_reads_no_more_than_a_hundred_records_four_at_a_time_and_each_once(look):
     rows = [row(record(number / 10), run_id=f"run-{number}") for number in range(250)]
     with airflow_with(*rows) as airflow:
-        airflow.seconds = 0.02
-        page = look(airflow)
+        airflow.released.clear()
+        page = look(airflow, seen="body")
+        until(lambda: airflow.under_way >= 4)
+        let_page_act(page)
+        assert len(airflow.asked) == 1 + 4
+        airflow.released.set()
+        page.locator(".panel").first.wait_for()
         assert len(airflow.asked) == 1 + 100
-        assert 1 < airflow.most_at_once <= 4
+        assert airflow.most_at_once == 4
         assert "newest 100 of 250 records" in page.locator("#notes").inner_text()
         airflow.records.insert(0, row(record(), run_id="new"))
         page.get_by_role("button", name="Refresh").click()
         page.locator("#notes", has_text="251").wait_for()
         assert len(airflow.asked) == 101 + 2
         page.clock.fast_forward("00:59")
+        let_page_act(page)
         assert len(airflow.asked) == 103
         page.clock.fast_forward("01:02")
-        deadline = time.monotonic() + 10
-        while len(airflow.asked) < 104 and time.monotonic() < deadline:
-            page.locator("#connections").is_visible()  # lets the page go on meanwhile
-        assert len(airflow.asked) == 104
+        until(lambda: len(airflow.asked) == 104)
 
 
 def test_an_empty_page_says_what_to_do(look):
@@ -282,8 +280,8 @@ def test_the_keyboard_reaches_everything_and_gets_out_again(look):
         before = len(airflow.asked)
         page.get_by_role("button", name="Refresh").focus()
         page.keyboard.press("Enter")
-        page.wait_for_timeout(200)
-        assert len(airflow.asked) > before
+        until(lambda: len(airflow.asked) > before)
+        page.locator("#connections[aria-busy=false]").wait_for()
         assert page.evaluate("document.activeElement.id") == "refresh"
 
 

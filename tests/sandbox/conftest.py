@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
+from airflow_provider_pipedrive_leads.sandbox import delivery, gate
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+from tests.until import eventually
 
 NOON = "2026-06-01T12:00:00Z"
 
@@ -24,7 +29,7 @@ class Api:
         self.session.headers.update(headers)
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self.session.request(method, self.sandbox.url + path, allow_redirects=False, timeout=20, **more)
+        return self.session.request(method, self.sandbox.url + path, allow_redirects=False, **more)
 
     def get(self, path: str, **params: Any) -> requests.Response:
         return self.call("GET", path, params=params)
@@ -52,13 +57,6 @@ class Api:
     def field(self, name: str) -> dict[str, Any]:
         """A custom field by its name."""
         return next(item for item in self.data("/v1/leadFields", limit=500) if item["name"] == name)
-
-
-@pytest.fixture(scope="session")
-def stopping() -> Iterator[Executor]:
-    """Stops sandboxes beside the tests that follow: a server takes a fifth of a second to say goodbye."""
-    with ThreadPoolExecutor(4) as executor:
-        yield executor
 
 
 @pytest.fixture
@@ -95,10 +93,40 @@ def as_app() -> Callable[..., Api]:
     def installed(api: Api, *scopes: str) -> Api:
         grant = api.control.oauth_grant(scopes)
         form = {"grant_type": "refresh_token", "refresh_token": grant["refresh_token"]}
-        reply = requests.post(
-            api.sandbox.url + "/oauth/token", form, auth=(grant["client_id"], grant["client_secret"]), timeout=20
-        )
+        credentials = (grant["client_id"], grant["client_secret"])
+        reply = requests.post(api.sandbox.url + "/oauth/token", form, auth=credentials)
         assert reply.status_code == 200, reply.text
         return Api(api.sandbox, {"authorization": f"Bearer {reply.json()['access_token']}"})
 
     return installed
+
+
+class Late:
+    """Stands in the way of replies that are ordered to be late: none goes on before :meth:`release`.
+
+    :ivar seconds: how long each was to wait, in turn.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._over = threading.Event()
+
+    def release(self) -> None:
+        self._over.set()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.seconds.append(seconds)
+            await eventually(self._over.is_set)
+        else:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[Late]:
+    """Replies that are ordered to be late wait for the test, not for real seconds."""
+    waiting = Late()
+    for module in (gate, delivery):
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=waiting.sleep))
+    yield waiting
+    waiting.release()

@@ -172,7 +172,12 @@ def either(request: pytest.FixtureRequest, start: Any) -> Any:
     return start(leads=10, profile=request.param)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    derandomize=True,
+)
 @given(
     endpoint=st.sampled_from(ENDPOINTS),
     body=st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=5),
@@ -201,7 +206,7 @@ def test_whatever_comes_in_no_500_goes_out(
     [b"GARBAGE\r\n\r\n", b"GET /v1/leads HTTP/9.9\r\n\r\n", b"GET \xff\xfe HTTP/1.1\r\n\r\n", b"\x00" * 2000],
 )
 def test_what_is_no_http_does_not_kill(api: Any, line: bytes) -> None:
-    connection = http.client.HTTPConnection(urlsplit(api.sandbox.url).netloc, timeout=2)
+    connection = http.client.HTTPConnection(urlsplit(api.sandbox.url).netloc)
     connection.connect()
     connection.sock.sendall(line)
     connection.close()
@@ -210,7 +215,7 @@ def test_what_is_no_http_does_not_kill(api: Any, line: bytes) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/leads/%00", "/v1/leads/%FF", "/v1/leads/..%2F..", "//", "/v1//leads", "/%"])
 def test_strange_paths(api: Any, path: str) -> None:
-    connection = http.client.HTTPConnection(urlsplit(api.sandbox.url).netloc, timeout=2)
+    connection = http.client.HTTPConnection(urlsplit(api.sandbox.url).netloc)
     connection.request("GET", path, headers={"x-api-token": api.sandbox.token})
     assert connection.getresponse().status in {400, 404}
     connection.close()

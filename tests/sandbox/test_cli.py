@@ -39,11 +39,11 @@ class Running:
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         headers = {"x-api-token": self.connection["password"]}
-        return requests.request(method, self.url + path, headers=headers, timeout=10, **more)
+        return requests.request(method, self.url + path, headers=headers, **more)
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait()
 
 
 @pytest.fixture
@@ -58,9 +58,18 @@ def run() -> Iterator[Callable[..., Running]]:
     for each in running:
         if each.process.poll() is None:
             each.process.kill()
-        each.process.wait(10)
+        each.process.wait()
         assert each.process.stdout
         each.process.stdout.close()
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Give this process its signals back, which the command takes over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -76,6 +85,7 @@ def test_it_says_where_it_listens_and_ends_cleanly(run: Callable[..., Running], 
 def test_a_state_file_survives_a_kill(run: Callable[..., Running], tmp_path: Path) -> None:
     state = str(tmp_path / "state.sqlite")
     first = run("--leads", "20", "--state", state)
+    first.control.freeze()  # the conversion is under way when it is killed, however long that takes
     lead = first.call("POST", "/v1/leads", json={"title": "Kept", "person_id": 1}).json()["data"]
     first.control.set_delay("conversion", 1)
     other = first.call("POST", "/v1/leads", json={"title": "Converted", "person_id": 1}).json()["data"]
@@ -110,6 +120,7 @@ def test_options_that_make_no_sense_are_refused(arguments: list[str], capsys: py
     assert arguments[1] in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("own_signals")
 def test_an_unknown_choice_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--choice", "colour=red"]) == 2
     assert "colour" in capsys.readouterr().err

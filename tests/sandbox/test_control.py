@@ -12,6 +12,7 @@ import requests
 
 from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock
 from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
+from tests.until import until
 
 
 def test_the_clock_stands_moves_and_runs(api: Any) -> None:
@@ -60,14 +61,18 @@ def test_counters_per_route(api: Any) -> None:
     }
 
 
-def test_peak_concurrency(api: Any) -> None:
+def test_peak_concurrency(api: Any, late: Any) -> None:
     api.control.reset_counters()
     api.control.set_delay("reply", 0.2)
     threads = [threading.Thread(target=api.get, args=("/v1/users/me",)) for _ in range(5)]
     for thread in threads:
         thread.start()
+    until(lambda: api.control.counters()["in_flight"] == 5)
+    late.release()
     for thread in threads:
         thread.join()
+    assert late.seconds == [0.2] * 5
+    assert api.control.counters()["in_flight"] == 0
     assert api.control.counters()["peak_concurrency"] == 5
 
 
@@ -110,7 +115,7 @@ def test_an_overview_for_people(api: Any) -> None:
     assert {label["name"] for label in overview["labels"]} == {"Hot", "Cold", "Warm"}
     assert overview["newest_leads"][0]["organization_name"]
     assert overview["requests"][-1]["path"] == "/v1/users/me"
-    page = requests.get(api.sandbox.url + "/", timeout=5)
+    page = requests.get(api.sandbox.url + "/")
     assert page.headers["content-type"].startswith("text/html")
 
 
@@ -125,7 +130,7 @@ def test_orders_that_make_no_sense_are_refused_in_words(api: Any) -> None:
     ):
         with pytest.raises(ValueError):  # noqa: PT011 - the words differ
             order()
-    assert requests.get(api.sandbox.url + "/__sandbox__/nothing", timeout=5).status_code == 404
+    assert requests.get(api.sandbox.url + "/__sandbox__/nothing").status_code == 404
 
 
 def test_importing_the_package_or_the_control_client_brings_no_server() -> None:

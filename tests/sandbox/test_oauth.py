@@ -13,7 +13,7 @@ ME = "/v1/users/me"
 
 def _token(api: Any, grant: dict[str, str], **form: str) -> requests.Response:
     credentials = (grant["client_id"], grant["client_secret"])
-    return requests.post(api.sandbox.url + "/oauth/token", form, auth=credentials, timeout=5, allow_redirects=False)
+    return requests.post(api.sandbox.url + "/oauth/token", form, auth=credentials, allow_redirects=False)
 
 
 def _refresh(api: Any, grant: dict[str, str]) -> requests.Response:
@@ -22,13 +22,13 @@ def _refresh(api: Any, grant: dict[str, str]) -> requests.Response:
 
 def _get(api: Any, access_token: str, path: str = ME) -> int:
     headers = {"authorization": f"Bearer {access_token}"}
-    return requests.get(api.sandbox.url + path, headers=headers, timeout=5).status_code
+    return requests.get(api.sandbox.url + path, headers=headers).status_code
 
 
 def test_the_live_401(api: Any) -> None:
     """7, L: probed live in September 2026."""
     for headers in ({}, {"x-api-token": "0" * 40}, {"authorization": "Bearer x"}, {"authorization": "Basic eDp5"}):
-        reply = requests.get(api.sandbox.url + ME, headers=headers, timeout=5)
+        reply = requests.get(api.sandbox.url + ME, headers=headers)
         assert reply.status_code == 401
         assert reply.headers["x-401-by-gw"] == "true"
         assert reply.json() == {
@@ -95,20 +95,20 @@ def test_the_app_may_show_itself_in_the_body(api: Any) -> None:
     """8.2, A."""
     grant = api.control.oauth_grant()
     form = {**grant, "grant_type": "refresh_token"}
-    assert requests.post(api.sandbox.url + "/oauth/token", form, timeout=5).status_code == 200
+    assert requests.post(api.sandbox.url + "/oauth/token", form).status_code == 200
     form["client_secret"] = "wrong"
-    assert requests.post(api.sandbox.url + "/oauth/token", form, timeout=5).status_code == 401
+    assert requests.post(api.sandbox.url + "/oauth/token", form).status_code == 401
 
 
 def test_a_trailing_slash_redirects_and_loses_the_body(api: Any) -> None:
     """8.2, C."""
-    reply = requests.post(api.sandbox.url + "/oauth/token/", {}, timeout=5, allow_redirects=False)
+    reply = requests.post(api.sandbox.url + "/oauth/token/", {}, allow_redirects=False)
     assert (reply.status_code, reply.headers["location"]) == (301, "/oauth/token")
 
 
 def _revoke(api: Any, grant: dict[str, str], token: str) -> int:
     credentials = (grant["client_id"], grant["client_secret"])
-    return requests.post(api.sandbox.url + "/oauth/revoke", {"token": token}, auth=credentials, timeout=5).status_code
+    return requests.post(api.sandbox.url + "/oauth/revoke", {"token": token}, auth=credentials).status_code
 
 
 def test_a_revoked_access_token_ends_alone(api: Any) -> None:

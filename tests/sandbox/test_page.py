@@ -11,20 +11,25 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from airflow_provider_pipedrive_leads.sandbox.server import PAGE, Sandbox
-from demo.sandbox_page import BROWSER, browse
+from tests.chromium import browser, page_at  # noqa: F401 - browser is a fixture
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+REFRESH_MILLISECONDS = 2_000
 ATTACK = "<img src=x onerror=\"document.title='broken into'\"><script>document.title='broken into'</script>"
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine")
 
 
 class Seen(HTMLParser):
@@ -87,7 +92,7 @@ def stub(page: str, overviews: list[dict[str, Any] | None]) -> Iterator[str]:
             """Keep quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/"
@@ -98,7 +103,7 @@ def stub(page: str, overviews: list[dict[str, Any] | None]) -> Iterator[str]:
 
 def test_it_is_served():
     with Sandbox() as sandbox:
-        reply = requests.get(sandbox.url + "/", timeout=20)
+        reply = requests.get(sandbox.url + "/")
         assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert reply.content == PAGE.read_bytes()
 
@@ -127,21 +132,33 @@ def test_the_tables_have_real_headers():
     assert ("html", {"lang": "en"}) in tags
 
 
-@needs_browser
-def test_a_person_sees_leads_budget_and_requests():
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Callable[[str], Page]]:  # noqa: F811
+    """Gives a function that opens the page at noon, once it shows its rows."""
+    with browser.new_context() as context:
+
+        def open_page(url: str) -> Page:
+            page = page_at(context, NOON)
+            page.goto(url)
+            page.locator("#leads tr").first.wait_for()
+            return page
+
+        yield open_page
+
+
+def test_a_person_sees_leads_budget_and_requests(look):
     with Sandbox(leads=60, plan="growth", seats=1, profile="contrary") as sandbox:
+        sandbox.control.freeze(NOON.isoformat())
         caller = {"x-api-token": sandbox.token}
         label = {"name": f"Label {ATTACK}", "color": "purple"}
-        label_id = requests.post(f"{sandbox.url}/v1/leadLabels", json=label, headers=caller, timeout=20).json()["data"][
-            "id"
-        ]
+        label_id = requests.post(f"{sandbox.url}/v1/leadLabels", json=label, headers=caller).json()["data"]["id"]
         value = {"amount": 1234.5, "currency": "EUR"}
         lead = {"title": ATTACK, "person_id": 1, "label_ids": [label_id], "value": value}
-        requests.post(f"{sandbox.url}/v1/leads", json=lead, headers=caller, timeout=20).raise_for_status()
-        requests.get(f"{sandbox.url}/v1/leads/search?term={ATTACK}", headers=caller, timeout=20)
-        requests.get(f"{sandbox.url}/v1/leads", timeout=20)
+        requests.post(f"{sandbox.url}/v1/leads", json=lead, headers=caller).raise_for_status()
+        requests.get(f"{sandbox.url}/v1/leads/search?term={ATTACK}", headers=caller)
+        requests.get(f"{sandbox.url}/v1/leads")
         expected = sandbox.control.overview()
-        seen = Seen(browse(sandbox.url, "--dump-dom"))
+        seen = Seen(look(sandbox.url).content())
         assert sandbox.control.counters()["calls"] == 4, "looking at the page must not count as calls"
     assert seen.texts["title"] == "Pipedrive sandbox"
     assert not [tag for tag, attributes in seen.tags if tag == "img" or "onerror" in attributes]
@@ -174,18 +191,17 @@ def first() -> dict[str, Any]:
         return sandbox.control.overview()
 
 
-@needs_browser
-def test_a_refresh_touches_only_what_has_changed(first):
+def test_a_refresh_touches_only_what_has_changed(first, look):
     second = copy.deepcopy(first)
     second["newest_leads"][1]["title"] = "Changed since"
     second["newest_leads"].insert(0, {**first["newest_leads"][0], "id": "new", "title": "New since"})
-    mark = """<script>new MutationObserver((_, observer) => {
-      observer.disconnect();
-      const first = document.querySelectorAll("#leads tr, #leads tr > *");
-      setTimeout(() => first.forEach(part => part.setAttribute("data-mark", "kept")), 3000);
-    }).observe(document.getElementById("leads"), { childList: true });</script></body>"""
-    with stub(PAGE.read_text().replace("</body>", mark), [first, second]) as url:
-        seen = Seen(browse(url, "--dump-dom"))
+    with stub(PAGE.read_text(), [first, second]) as url:
+        page = look(url)
+        page.evaluate("window.first = document.querySelectorAll('#leads tr, #leads tr > *')")
+        page.clock.run_for(REFRESH_MILLISECONDS)
+        page.locator("#leads tr", has_text="New since").wait_for()
+        page.evaluate("first.forEach(part => part.setAttribute('data-mark', 'kept'))")
+        seen = Seen(page.content())
     rows = seen.tables["leads"]
     assert [row["attributes"].get("data-mark") for row in rows] == [None, "kept", "kept"]
     assert ["fresh" in row["attributes"]["class"].split() for row in rows] == [True, False, True]
@@ -195,19 +211,19 @@ def test_a_refresh_touches_only_what_has_changed(first):
     assert len(marked) == 2 * 6 - 1, "of the changed lead only the title's cell is new"
 
 
-@needs_browser
-def test_it_says_when_the_sandbox_is_gone_and_keeps_what_it_showed(first):
-    with stub(PAGE.read_text(), [first, None]) as url:
-        seen = Seen(browse(url, "--dump-dom"))
-    assert seen.texts["problem"].startswith("The sandbox does not answer.")
-    assert len(seen.tables["leads"]) == 2
+def test_it_says_when_the_sandbox_is_gone_and_keeps_what_it_showed(first, look):
     with stub(PAGE.read_text(), [first, None, first]) as url:
-        assert "problem" not in Seen(browse(url, "--dump-dom")).texts
+        page = look(url)
+        page.clock.run_for(REFRESH_MILLISECONDS)
+        page.locator("#problem", has_text="The sandbox does not answer.").wait_for()
+        assert len(Seen(page.content()).tables["leads"]) == 2
+        page.clock.run_for(REFRESH_MILLISECONDS)
+        page.locator("#problem:empty").wait_for(state="attached")
+        assert len(Seen(page.content()).tables["leads"]) == 2
 
 
-@needs_browser
-def test_an_empty_sandbox_says_so():
+def test_an_empty_sandbox_says_so(look):
     with Sandbox() as sandbox:
-        seen = Seen(browse(sandbox.url, "--dump-dom"))
+        seen = Seen(look(sandbox.url).content())
     assert [row["cells"] for row in seen.tables["leads"]] == [["No leads yet."]]
     assert [row["cells"] for row in seen.tables["requests"]] == [["No requests yet."]]

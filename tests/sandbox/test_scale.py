@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -15,19 +16,17 @@ LEADS = 100_000
 SORTS = ["add_time ASC", "add_time DESC", "update_time ASC", "update_time DESC", "id ASC", "update_time ASC,id ASC"]
 
 
-def kilobytes_held() -> int:
-    resident = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(resident.split()[1])
+@pytest.fixture(scope="module")
+def blocks_before() -> int:
+    """Pieces of memory that Python holds, of other tests too."""
+    with Sandbox(leads=1) as sandbox:
+        sandbox.control.overview()  # so that what is made once is there
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 @pytest.fixture(scope="module")
-def held_before() -> int:
-    """What other tests of this process left."""
-    return kilobytes_held()
-
-
-@pytest.fixture(scope="module")
-def crowd(held_before: int) -> Iterator[Sandbox]:
+def crowd(blocks_before: int) -> Iterator[Sandbox]:
     with Sandbox(leads=LEADS) as sandbox:
         sandbox.control.set_burst(1_000_000)
         yield sandbox
@@ -58,5 +57,9 @@ def test_deep_pages_follow_each_other_in_order(crowd: Sandbox, session: requests
     assert len({row["id"] for row in rows}) == 1000
 
 
-def test_memory_stays_under_a_gigabyte(crowd: Sandbox, held_before: int) -> None:
-    assert kilobytes_held() - held_before < 900_000  # a bare process has less than 100 MB
+def test_a_lead_takes_a_few_kilobytes_of_the_database_and_nothing_else(crowd: Sandbox, blocks_before: int) -> None:
+    connection = crowd.world.state.connection
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    assert pages * size < 6_000 * LEADS
+    gc.collect()
+    assert sys.getallocatedblocks() - blocks_before < 2 * LEADS, "a lead is dozens of pieces where Python holds it"

@@ -109,6 +109,17 @@ def clear_faults(world: World, *_: object) -> Reply:
     return json_reply({})
 
 
+def held(world: World, *_: object) -> Reply:
+    """How many calls are held."""
+    return json_reply({"held": world.held.count})
+
+
+def let_go(world: World, *_: object) -> Reply:
+    """The held calls go on."""
+    world.held.let_go()
+    return json_reply({})
+
+
 def read_choices(world: World, *_: object) -> Reply:
     """All unknowns as they are played."""
     return json_reply({"profile": world.choices.profile, "choices": world.choices.as_dict()})
@@ -270,6 +281,8 @@ CONTROL_ENDPOINTS = (
     ControlEndpoint("GET", "requests", requests),
     ControlEndpoint("POST", "faults", order_fault),
     ControlEndpoint("DELETE", "faults", clear_faults),
+    ControlEndpoint("GET", "held", held),
+    ControlEndpoint("DELETE", "held", let_go),
     ControlEndpoint("GET", "choices", read_choices),
     ControlEndpoint("PUT", "choices/{name}", set_choice),
     ControlEndpoint("PUT", "profile", set_profile),
