@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -135,15 +136,14 @@ class PipedriveLeadsTrigger(BaseTrigger):
 async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> TriggerEvent:
     from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 
-    loop = asyncio.get_running_loop()
-    soonest = loop.time() + FIRST_WAIT
+    soonest = _clock() + FIRST_WAIT
     found: dict[str, Any]
     try:
         account = await _account(trigger.pipedrive_conn_id)
         found = {"status": "success", "lead_ids": await _found(trigger, account)}
     except PipedriveError as error:
         found = {"status": "error", "error": type(error).__name__, "message": str(error)}
-    await asyncio.sleep(soonest - loop.time())  # the feed may have found it for others a moment after this one joined
+    await _sleep(soonest - _clock())  # the feed may have found it for others a moment after this one joined
     return TriggerEvent(found)
 
 
@@ -185,3 +185,11 @@ async def _found(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger, account:
     is_one = isinstance(trigger, PipedriveLeadTrigger)
     wait = msgspec.convert(trigger.wait, OneLead) if is_one else msgspec.convert(trigger.wait, ManyLeads)
     return await wait_for(account, wait, msgspec.convert(trigger.terms, Terms))
+
+
+def _clock() -> float:
+    return time.monotonic()
+
+
+async def _sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)

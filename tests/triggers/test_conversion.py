@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from datetime import UTC, datetime, timedelta
+import threading
+from datetime import timedelta
 
 import pytest
 
+from airflow_provider_pipedrive_leads.leads.writing import conversion
 from airflow_provider_pipedrive_leads.leads.writing.conversion import seconds_to_next_question
 from airflow_provider_pipedrive_leads.triggers import conversion as module
 from airflow_provider_pipedrive_leads.triggers.conversion import FIRST_WAIT, PipedriveConversionTrigger
+from demo.ports import reserve_port
+from tests.until import eventually, until
+from tests.virtual_time import shared_with
 
 pytestmark = pytest.mark.usefixtures("connection", "no_waiting")
 STATUS = "/api/v2/leads/*/convert/status/*"
+LONGEST_TIMEOUT = 600
+"""Seconds: a call that is never answered ends by being broken off, or not before the test is given up."""
 
 
 @pytest.fixture
@@ -23,27 +29,31 @@ def connection(sandbox, monkeypatch):
 
 
 @pytest.fixture
-def slept(sandbox, monkeypatch):
-    """The trigger's sleeps, which let the sandbox's time pass instead."""
-    done = []
-
-    async def sleep(seconds):
-        done.append(seconds)
-        sandbox.control.advance(seconds)
-
-    monkeypatch.setattr(module, "_sleep", sleep)
-    monkeypatch.setattr(module, "_now", lambda: datetime.now(UTC) + timedelta(seconds=sum(done)))
-    return done
+def virtual_time(sandbox, monkeypatch):
+    """The time of the trigger and of the sandbox, which passes when the trigger sleeps."""
+    made = shared_with(sandbox)
+    monkeypatch.setattr(module, "_sleep", made.jump)
+    monkeypatch.setattr(module, "_now", made.now)
+    return made
 
 
 @pytest.fixture
-def begun(sandbox, client, person_id):
+def slept(virtual_time):
+    """The trigger's sleeps."""
+    return virtual_time.slept
+
+
+def in_seconds(virtual_time, seconds):
+    return (virtual_time.now() + timedelta(seconds=seconds)).isoformat()
+
+
+@pytest.fixture
+def begun(virtual_time, sandbox, client, person_id):
     """A conversion that was begun, as the trigger takes it."""
     sandbox.control.set_delay("conversion", 25)
     lead_id = client.add_lead("Waiting", person_id=person_id)["id"]
     begun = {"source": "lead", "source_id": lead_id, "conversion_id": client.convert_lead_to_deal(lead_id)}
-    yield {**begun, "deadline": (datetime.now(UTC) + timedelta(seconds=600)).isoformat()}
-    sandbox.control.set_delay("conversion", 1)
+    return {**begun, "deadline": in_seconds(virtual_time, 600)}
 
 
 def events(trigger):
@@ -79,11 +89,11 @@ def test_it_never_asks_at_once(sandbox, begun, slept):
 
 
 @pytest.mark.parametrize("outcome", ["failed", "rejected"])
-def test_it_tells_how_pipedrive_ended_it(sandbox, client, person_id, slept, outcome):
+def test_it_tells_how_pipedrive_ended_it(sandbox, client, person_id, virtual_time, outcome):
     sandbox.control.next_conversion(outcome)
     lead_id = client.add_lead("Ended", person_id=person_id)["id"]
     conversion_id = client.convert_lead_to_deal(lead_id)
-    deadline = (datetime.now(UTC) + timedelta(seconds=600)).isoformat()
+    deadline = in_seconds(virtual_time, 600)
     trigger = PipedriveConversionTrigger(
         source="lead", source_id=lead_id, conversion_id=conversion_id, deadline=deadline
     )
@@ -96,11 +106,11 @@ def test_a_forgotten_conversion_is_told(sandbox, begun, slept):
     assert (event["status"], event["outcome"]) == ("success", "forgotten")
 
 
-def test_a_late_conversion_ends_the_wait(begun, slept):
-    late = {**begun, "deadline": (datetime.now(UTC) + timedelta(seconds=12)).isoformat()}
+def test_a_late_conversion_ends_the_wait(begun, virtual_time, slept):
+    late = {**begun, "deadline": in_seconds(virtual_time, 12)}
     (event,) = events(PipedriveConversionTrigger(**late))
     assert (event["status"], event["outcome"]) == ("success", "wait")
-    assert sum(slept) == pytest.approx(12, abs=1)
+    assert slept == [FIRST_WAIT, 2]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +146,7 @@ def test_the_longer_it_lasts_the_rarer_are_the_questions(interval, waited, again
 
 
 def test_a_server_that_is_down_is_asked_until_it_is_late(begun, slept, monkeypatch):
-    down = {"conn_type": "pipedrive", "password": "f" * 40, "extra": {"base_url": "http://127.0.0.1:9"}}
+    down = {"conn_type": "pipedrive", "password": "f" * 40, "extra": {"base_url": f"http://127.0.0.1:{reserve_port()}"}}
     monkeypatch.setenv("AIRFLOW_CONN_DOWN", json.dumps(down))
     (event,) = events(PipedriveConversionTrigger(**begun, pipedrive_conn_id="down", poll_interval=100))
     assert event["outcome"] == "wait"
@@ -163,22 +173,34 @@ def test_a_bad_connection_is_told_as_an_error(begun, slept, monkeypatch):
     assert (event["status"], event["error"]) == ("error", "PipedriveConfigError")
 
 
-def test_cancelling_leaves_no_thread(sandbox, begun, monkeypatch):
-    monkeypatch.setattr(module, "FIRST_WAIT", 0.0)
-    sandbox.control.fault("GET", STATUS, "delay", seconds=20)
-    sandbox.control.reset_counters()
+def test_cancelling_breaks_off_the_call_under_way(sandbox, begun, monkeypatch):
+    ask, ended = conversion.ask, threading.Event()
+
+    def ask_to_the_end(*given):
+        try:
+            return ask(*given)
+        finally:
+            ended.set()
+
+    patient = sandbox.connection
+    patient["extra"]["timeout"] = LONGEST_TIMEOUT
+    monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", json.dumps(patient))
+    monkeypatch.setattr(conversion, "ask", ask_to_the_end)
+    sandbox.control.fault("GET", STATUS, "hold")
 
     async def run_and_cancel():
-        running = asyncio.create_task(anext(PipedriveConversionTrigger(**begun, poll_interval=0.01).run()))
-        while not sandbox.control.counters()["in_flight"]:
-            await asyncio.sleep(0.02)
+        running = asyncio.create_task(anext(PipedriveConversionTrigger(**begun).run()))
+        await eventually(sandbox.control.held)
+        assert not ended.is_set()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
 
-    started = time.monotonic()
-    asyncio.run(run_and_cancel())  # waits for the threads that it lent
-    assert time.monotonic() - started < 5
+    try:
+        asyncio.run(run_and_cancel())
+        until(ended.is_set)  # no answer came
+    finally:
+        sandbox.control.let_go()
 
 
 def test_it_rebuilds_from_what_it_serializes(begun):

@@ -1,4 +1,4 @@
-"""Starting DAGs when leads change: Airflow's own shared stream, a real account, and a clock that the test moves."""
+"""Starting DAGs when leads change: Airflow's own shared stream, a real account, and time that the test lets pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import json
 import logging
 import math
 import tempfile
-import time
-from datetime import UTC, datetime
+import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import Asset
@@ -32,10 +32,15 @@ from airflow_provider_pipedrive_leads.triggers.leads_stream import (
     Stream,
     Watcher,
 )
+from tests.until import until
+from tests.virtual_time import VirtualTime
 
-pytestmark = [pytest.mark.usefixtures("connection", "no_waiting"), pytest.mark.timeout(60)]
+pytestmark = pytest.mark.usefixtures("connection")
 LEADS, ARCHIVED, ME = "/v1/leads", "/v1/leads/archived", "/v1/users/me"
 OFTEN = {"poll_interval": 100, "daily_share": 1.0}
+BEGINS = datetime(2026, 3, 1, 10, tzinfo=UTC)
+LONGEST_TIMEOUT = 600
+"""Seconds: a call that is never answered ends by being broken off, or not before the test is given up."""
 
 
 @pytest.fixture
@@ -63,43 +68,28 @@ def states(monkeypatch):
     return kept
 
 
-class Clock:
-    """A clock that stands until the test lets a poll happen."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.waits = []
-        self._let = 0
-
-    async def wait(self, event, seconds):
-        if event.is_set():
-            return
-        if seconds and seconds <= BETWEEN_EVENTS:  # passes by itself, once the triggers are done
-            await self.sleep(seconds)
-            raise TimeoutError
-        if seconds:
-            self.waits.append(seconds)
-        while not event.is_set():
-            if seconds is not None and (seconds <= 0 or self._let):
-                self._let -= seconds > 0
-                self.now += seconds
-                raise TimeoutError
-            await asyncio.sleep(0.002)
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(0.02)
-        self.now += seconds
-
-    def let_one_poll(self):
-        self._let += 1
-
-
 @pytest.fixture
-def clock(monkeypatch):
-    found = Clock()
-    monkeypatch.setattr(module, "_clock", lambda: found.now)
-    monkeypatch.setattr(module, "_wait", found.wait)
-    return found
+def virtual_time(monkeypatch):
+    """The time of the stream: it stands still until the test lets the stream sleep until its next poll."""
+    made = VirtualTime(BEGINS)
+
+    async def wait(event, seconds):
+        if seconds is None:
+            await event.wait()
+        elif not await made.sleep(seconds, event):
+            raise TimeoutError
+
+    monkeypatch.setattr(module, "_now", made.now)
+    monkeypatch.setattr(module, "_clock", made.clock)
+    monkeypatch.setattr(module, "_wait", wait)
+    return made
+
+
+async def settle(virtual_time):
+    """Wait until the stream sleeps until its next poll, and all is done that follows from the last one."""
+    await virtual_time.standstill()
+    while virtual_time.left <= BETWEEN_EVENTS:
+        await virtual_time.pass_sleeps()
 
 
 class Triggerer:
@@ -108,8 +98,8 @@ class Triggerer:
     Used as a context: on leaving, all that it runs is cancelled, as in a restart.
     """
 
-    def __init__(self, clock, sandbox, *, same_process=False) -> None:
-        self._clock, self._sandbox = clock, sandbox
+    def __init__(self, virtual_time, *, same_process=False) -> None:
+        self._time = virtual_time
         if not same_process:
             module._streams.clear()
         self._streams = SharedStreamManager()
@@ -145,7 +135,7 @@ class Triggerer:
                 told.append(event.payload)
                 stored = self._streams.bind_pending_event(trigger_id=number, key=key)
                 assert stored is not None
-                self.times.append(self._clock.now)
+                self.times.append(self._time.clock())
                 if self.stores > 0:
                     self._streams.confirm_persisted([stored])
                 self.stores -= 1
@@ -157,24 +147,20 @@ class Triggerer:
         await asyncio.gather(self._running.pop(number), return_exceptions=True)
 
     async def settle(self):
-        """Wait until the stream waits for its clock, and everything behind the last poll is done."""
-        waits = len(self._clock.waits)
-        deadline = time.monotonic() + 20
-        while len(self._clock.waits) == waits:
-            assert time.monotonic() < deadline
-            for task in self._running.values():
-                assert not task.done(), task
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)
+        """Wait until the stream sleeps until its next poll, and all is done that follows from the last one."""
+        await settle(self._time)
+        for task in self._running.values():
+            assert not task.done(), task
 
     async def poll(self):
-        self._clock.let_one_poll()
+        await self.settle()
+        await self._time.pass_sleeps()
         await self.settle()
 
 
 @pytest.fixture
-def triggerer(clock, sandbox):
-    return lambda **options: Triggerer(clock, sandbox, **options)
+def triggerer(virtual_time):
+    return lambda **options: Triggerer(virtual_time, **options)
 
 
 def ids(told):
@@ -394,7 +380,7 @@ def test_who_is_behind_hears_of_what_another_was_told_before(client, person_id, 
     assert told == {"ahead": [], "behind": [lead_id]}
 
 
-def test_what_was_not_stored_is_not_left_behind_by_what_came_after(client, person_id, states, clock):
+def test_what_was_not_stored_is_not_left_behind_by_what_came_after():
     """Airflow may fail an event and take the one after it, which was made before that was known."""
     from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
@@ -449,7 +435,7 @@ def test_one_trigger_may_serve_two_assets(client, person_id, triggerer, states):
     assert len({json.dumps(cursor) for cursor in states.values()}) == 1
 
 
-def test_a_trigger_that_joins_begins_when_it_joins(client, person_id, triggerer, states, clock):
+def test_a_trigger_that_joins_begins_when_it_joins(client, person_id, triggerer, states):
     async def scenario():
         async with triggerer() as airflow:
             airflow.start(trigger(), "leads")
@@ -464,7 +450,7 @@ def test_a_trigger_that_joins_begins_when_it_joins(client, person_id, triggerer,
     assert ids(late) == [lead_id]
 
 
-def test_the_pace_is_the_slower_of_the_interval_and_the_share(sandbox, triggerer, states, clock, caplog):
+def test_the_pace_is_the_slower_of_the_interval_and_the_share(sandbox, triggerer, states, virtual_time, caplog):
     """Where the day's size is not told, 30,000 tokens are assumed."""
     told = sandbox.control.choices()["rate_headers"] == "present"
 
@@ -472,12 +458,11 @@ def test_the_pace_is_the_slower_of_the_interval_and_the_share(sandbox, triggerer
         async with triggerer() as airflow:
             airflow.start(trigger(**pace), "leads")
             await airflow.settle()
-        return round(clock.waits[-1])
+            return round(virtual_time.left)
 
     with caplog.at_level(logging.INFO, logger=pace.__name__):
         assert asyncio.run(waits(poll_interval=1000)) == 1000
         assert "Polling every 1000 s, as asked for" in caplog.text
-        clock.now += 10_000
         slow = asyncio.run(waits(poll_interval=20, daily_share=5e-7 if told else 0.005))
     assert slow == (17280 if told else 12343)
     assert f"Polling every {slow} s in the long run, not every 20 s" in caplog.text
@@ -488,7 +473,10 @@ def test_the_pace_is_the_slower_of_the_interval_and_the_share(sandbox, triggerer
     [("close_before", {"times": 8}), ("status", {"status": 503, "times": 8}), ("html", {"status": 403})],
     ids=["closed", "503", "ban"],
 )
-def test_trouble_is_waited_out_and_nothing_lost(sandbox, client, person_id, triggerer, states, clock, kind, options):
+@pytest.mark.usefixtures("no_waiting")
+def test_trouble_is_waited_out_and_nothing_lost(
+    sandbox, client, person_id, triggerer, states, virtual_time, kind, options
+):
     async def scenario():
         async with triggerer() as airflow:
             told = airflow.start(trigger(), "leads")
@@ -496,10 +484,9 @@ def test_trouble_is_waited_out_and_nothing_lost(sandbox, client, person_id, trig
             lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
             sandbox.control.fault("GET", LEADS, kind, **options)
             await airflow.poll()
-            pause = clock.waits[-1]
+            pause = virtual_time.left
             before = list(told)
             sandbox.control.clear_faults()
-            clock.now += 10_000
             await airflow.poll()
         return before, ids(told), lead["id"], pause
 
@@ -510,7 +497,7 @@ def test_trouble_is_waited_out_and_nothing_lost(sandbox, client, person_id, trig
 
 
 def test_a_refused_token_is_told_in_the_log_and_asked_again_slowly(
-    sandbox, client, person_id, triggerer, states, clock, caplog, monkeypatch
+    sandbox, client, person_id, triggerer, states, virtual_time, caplog, monkeypatch
 ):
     good = json.dumps(sandbox.connection)
     bad = json.dumps({**sandbox.connection, "password": "f" * 40})
@@ -521,12 +508,12 @@ def test_a_refused_token_is_told_in_the_log_and_asked_again_slowly(
             await airflow.settle()
         lead = client.add_lead("New", person_id=person_id)
         monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", bad)
-        clock.now += 10_000
         async with triggerer() as airflow:
             told = airflow.start(trigger(), "leads")
             await airflow.settle()
+            pauses = [virtual_time.left]
             await airflow.poll()
-            pauses = clock.waits[-2:]
+            pauses.append(virtual_time.left)
             monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", good)
             before = list(told)
             await airflow.poll()
@@ -542,21 +529,19 @@ def test_a_refused_token_is_told_in_the_log_and_asked_again_slowly(
     assert "f" * 40 not in caplog.text
 
 
-def test_a_connection_that_is_not_there_is_asked_for_slowly(triggerer, states, clock, caplog):
+def test_a_connection_that_is_not_there_is_asked_for_slowly(triggerer, states, virtual_time, caplog):
     async def scenario():
         async with triggerer() as airflow:
             airflow.start(trigger(pipedrive_conn_id="nowhere"), "leads")
             await airflow.settle()
+            return virtual_time.left
 
-    asyncio.run(scenario())
-    assert clock.waits[-1] == AFTER_REFUSAL
+    assert asyncio.run(scenario()) == AFTER_REFUSAL
     assert "Connection 'nowhere' was not polled" in caplog.text
 
 
-def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, states, clock, monkeypatch):
-    ten = datetime(2026, 3, 1, 10, tzinfo=UTC)
-    monkeypatch.setattr(module, "_now", lambda: ten)
-
+@pytest.mark.usefixtures("no_waiting")
+def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, states, virtual_time):
     async def scenario():
         async with triggerer() as airflow:
             told = airflow.start(trigger(), "leads")
@@ -564,14 +549,15 @@ def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, sta
             lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
             sandbox.control.fault("GET", LEADS, "status", status=429, retry_after=4000)
             await airflow.poll()
-            pause, then = clock.waits[-1], clock.now
+            pause, then = virtual_time.left, virtual_time.now()
             airflow.start(trigger(on=["created"]), "joined")  # whoever joins meanwhile makes no poll come sooner
             await airflow.settle()
-            await airflow.poll()
-        return ids(told), lead["id"], pause, clock.now - then
+            assert virtual_time.left == pause
+            await virtual_time.pass_sleeps()
+            return ids(told), lead["id"], then + timedelta(seconds=pause)
 
-    told, lead_id, pause, slept = asyncio.run(scenario())
-    assert pause == slept - BETWEEN_EVENTS == 14 * 3600 + 30
+    told, lead_id, probe = asyncio.run(scenario())
+    assert probe == virtual_time.now() == datetime(2026, 3, 2, 0, 0, 30, tzinfo=UTC)
     assert told == [lead_id]
 
 
@@ -631,7 +617,7 @@ def test_a_bulk_edit_is_not_read_again_and_again(sandbox, client, person_id, tri
     assert kept["seen"] == {}
 
 
-def test_who_comes_back_does_not_poll_sooner(sandbox, triggerer, states, clock):
+def test_who_comes_back_does_not_poll_sooner(sandbox, triggerer, states, virtual_time):
     """Neither during a ban, nor when a trigger ends and is started again."""
 
     async def scenario():
@@ -641,17 +627,15 @@ def test_who_comes_back_does_not_poll_sooner(sandbox, triggerer, states, clock):
             sandbox.control.fault("GET", LEADS, "html", status=403)
             await airflow.poll()
             sandbox.control.reset_counters()
-            banned_at, pause = clock.now, clock.waits[-1]
+            pause = virtual_time.left
             airflow.start(trigger(on=["created"]), "joined")
             await airflow.settle()
             assert not seen(sandbox, LEADS)
-            await airflow.poll()
-            while not seen(sandbox, LEADS):
-                await asyncio.sleep(0.01)
-            return clock.now - banned_at, pause
+            assert virtual_time.left == pause
+            await virtual_time.pass_sleeps()
+            assert len(seen(sandbox, LEADS)) == 1
 
-    waited, pause = asyncio.run(scenario())
-    assert waited >= pause
+    asyncio.run(scenario())
 
 
 def test_a_store_that_fails_ends_nothing(client, person_id, triggerer, states, monkeypatch, caplog):
@@ -678,51 +662,58 @@ def test_a_store_that_fails_ends_nothing(client, person_id, triggerer, states, m
     assert "was not stored (no store)" in caplog.text
 
 
-def test_a_trigger_that_ends_and_starts_again_and_again_polls_no_faster(sandbox, triggerer, states, clock):
+def test_a_trigger_that_ends_and_starts_again_and_again_polls_no_faster(sandbox, triggerer, states, virtual_time):
     async def scenario():
         for _ in range(5):
             async with triggerer(same_process=True) as airflow:
                 airflow.start(trigger(), "leads")
-                await airflow.settle() if not clock.waits else await asyncio.sleep(0.3)
+                await airflow.settle()
 
-    started = clock.now
     sandbox.control.reset_counters()
     asyncio.run(scenario())
-    assert len(seen(sandbox, LEADS)) <= 1 + (clock.now - started) / OFTEN["poll_interval"]
+    assert sum(virtual_time.slept) < OFTEN["poll_interval"]
+    assert len(seen(sandbox, LEADS)) == 1
 
 
-def test_cancelling_leaves_no_thread_and_no_poll(sandbox, triggerer, states):
-    sandbox.control.fault("GET", LEADS, "delay", seconds=20)
-    sandbox.control.reset_counters()
+def test_cancelling_leaves_no_call_and_no_watcher(sandbox, triggerer, states, virtual_time, monkeypatch):
+    """The call under way would last for ever."""
+    poll, ended = LeadsProducer._poll, threading.Event()
+
+    def poll_to_the_end(producer, watchers):
+        try:
+            return poll(producer, watchers)
+        finally:
+            ended.set()
+
+    patient = sandbox.connection
+    patient["extra"]["timeout"] = LONGEST_TIMEOUT
+    monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", json.dumps(patient))
+    monkeypatch.setattr(LeadsProducer, "_poll", poll_to_the_end)
+    sandbox.control.fault("GET", LEADS, "hold")
 
     async def scenario():
         async with triggerer() as airflow:
             airflow.start(trigger(), "leads")
-            while not seen_in_flight(sandbox):
-                await asyncio.sleep(0.02)
+            await virtual_time.pass_sleeps_until(sandbox.control.held)
+            assert not ended.is_set()
 
-    started = time.monotonic()
-    asyncio.run(scenario())  # waits for the threads that it lent
-    assert time.monotonic() - started < 5
+    try:
+        asyncio.run(scenario())
+        until(ended.is_set)  # no answer came
+    finally:
+        sandbox.control.let_go()
     assert module.stream_of(trigger().shared_stream_key()).watchers == []
-    sandbox.control.clear_faults()
 
 
-def seen_in_flight(sandbox):
-    return sandbox.control.counters()["in_flight"]
-
-
-def test_it_runs_alone_where_no_stream_is_shared(client, person_id, states, clock):
+def test_it_runs_alone_where_no_stream_is_shared(client, person_id, states, virtual_time):
     async def scenario():
         alone = trigger()
         alone.asset_state_store = AssetStateStoreAccessors(inlets=[Asset("leads")])
         running = alone.run()
         first = asyncio.create_task(anext(running))
-        while not clock.waits or clock.now == 1000:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.5)
+        await settle(virtual_time)
         lead = await asyncio.to_thread(client.add_lead, "New", person_id=person_id)
-        clock.let_one_poll()
+        await virtual_time.pass_sleeps_until(first.done)
         event = await first
         await running.aclose()
         return event.payload, lead["id"]

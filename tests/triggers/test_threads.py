@@ -9,17 +9,22 @@ from contextvars import ContextVar
 import pytest
 
 from airflow_provider_pipedrive_leads.triggers.threads import THREADS, in_thread
+from tests.until import eventually
 
 task = ContextVar[str]("task")
 
 
 def test_one_connection_holds_up_no_other():
-    go_on = threading.Event()
+    go_on, begun = threading.Event(), []
+
+    def hang():
+        begun.append(1)
+        go_on.wait()
 
     async def run():
-        stuck = [asyncio.create_task(in_thread("dead", go_on.wait)) for _ in range(2 * THREADS)]
-        await asyncio.sleep(0.1)
-        assert await asyncio.wait_for(in_thread("alive", lambda: 7), 5) == 7
+        stuck = [asyncio.create_task(in_thread("dead", hang)) for _ in range(2 * THREADS)]
+        await eventually(lambda: len(begun) == THREADS)
+        assert await in_thread("alive", lambda: 7) == 7
         assert not any(each.done() for each in stuck)
         go_on.set()
         await asyncio.gather(*stuck)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.leads.waiting.allowance import LONGEST_INTERVAL, Allowance
 
 DAY = 86_400
+at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHARES = st.builds(
     Allowance,
     st.floats(10, 10_000),
@@ -39,7 +40,7 @@ def test_it_says_which_won_and_why():
     assert "210000 API tokens (as Pipedrive tells)" in Allowance(300, 210_000, 0.1).why(20)
 
 
-@settings(deadline=None)
+@at_any_speed
 @given(SHARES, st.integers(1, 20_000), st.lists(st.integers(0, 30), max_size=60))
 def test_no_day_passes_its_share(allowance, cost, dearer):
     """Whatever the polls find, but for what the last one costs beyond what was saved."""
@@ -56,7 +57,7 @@ def test_no_day_passes_its_share(allowance, cost, dearer):
         assert in_a_day <= allowance.tokens * 1.000001 + dearest
 
 
-@settings(deadline=None)
+@at_any_speed
 @given(SHARES, st.integers(1, 20_000))
 def test_usual_polls_stay_within_the_share(allowance, cost):
     now, owed, polls = 0.0, 0.0, []

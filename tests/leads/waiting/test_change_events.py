@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField, Option
@@ -87,6 +87,7 @@ def test_an_event_tells_leads_and_how_far_it_goes():
 KINDS_OF_LEADS = st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59), st.booleans()), max_size=12)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(KINDS_OF_LEADS, st.integers(0, 12))
 def test_what_waits_is_told_again_by_a_later_life(leads, told):
     """As it was: a new lead that was edited since is still new."""

@@ -6,14 +6,13 @@ import asyncio
 import logging
 import socket
 import threading
-import time
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import accumulate, islice
 
 import pytest
 
-from airflow_provider_pipedrive_leads.api.budget import DailyBudget
+from airflow_provider_pipedrive_leads.api.budget import A_DAY, DailyBudget
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import Account, PipedriveClient
 from airflow_provider_pipedrive_leads.exceptions import (
@@ -23,6 +22,7 @@ from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveNotFoundError,
     PipedriveValidationError,
 )
+from airflow_provider_pipedrive_leads.leads.reading.incremental import LOOKBACK
 from airflow_provider_pipedrive_leads.leads.waiting import feed as module
 from airflow_provider_pipedrive_leads.leads.waiting import pace
 from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
@@ -31,10 +31,13 @@ from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_at_le
 from airflow_provider_pipedrive_leads.leads.waiting.looks import THREADS
 from airflow_provider_pipedrive_leads.leads.waiting.one_look import OneLook
 from airflow_provider_pipedrive_leads.leads.waiting.waits import ManyLeads, OneLead, Terms, plan, whose_turn
+from tests.until import eventually
+from tests.virtual_time import feeds_live_by, shared_with, threads_of_feeds
 
 QUICK = Terms(poll_interval=0.2, daily_share=1e6)
 ANY = {"owner_id": None, "person_id": None, "organization_id": None, "filter_id": None}
-LISTS = ("/v1/leads", "/v1/leads/archived", "/api/v2/deals")
+LONGEST_TIMEOUT = 600
+"""Seconds: a call to a server that never answers ends by being broken off, or not before the test is given up."""
 
 
 def one(lead_id, expected, since="2026-01-01T00:00:00Z"):
@@ -102,15 +105,21 @@ def test_what_earlier_feeds_owe_is_owed_still():
 
 
 @pytest.fixture
-def opened(sandbox, monkeypatch):
+def virtual_time(sandbox, monkeypatch):
+    """The time of feeds and of the sandbox: it stands still until the test lets the feed sleep until its next poll."""
+    made = shared_with(sandbox)
+    with feeds_live_by(made, monkeypatch):
+        yield made
+
+
+@pytest.fixture
+def opened(sandbox):
     """Give a function that makes a client."""
-    sandbox.control.clear_faults()
 
     def open_client(**options):
         return PipedriveClient(account_on(sandbox).settings, chance=lambda: 0.0, **options)
 
-    yield open_client
-    sandbox.control.clear_faults()
+    return open_client
 
 
 class Hasty(Account):
@@ -120,9 +129,10 @@ class Hasty(Account):
         return PipedriveClient(self.settings, chance=lambda: 0.0)
 
 
-def account_on(sandbox, token=None, base_url=None):
-    extra = {"base_url": base_url or sandbox.url, "timeout": 3}
-    return Hasty(read_connection(password=token or sandbox.token, extra=extra))
+def account_on(sandbox, **more):
+    given = {"password": sandbox.token, **more}
+    extra = {**sandbox.connection["extra"], **given.pop("extra", {})}
+    return Hasty(read_connection(**given, extra=extra))
 
 
 @asynccontextmanager
@@ -138,16 +148,10 @@ async def all_waiting(sandbox, *waits, terms=QUICK):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def polled(sandbox, times=2):
-    """Wait until the account was polled so often from now on."""
-    sandbox.control.reset_counters()
-    deadline = time.monotonic() + 10
-    while sandbox.control.counters()["calls"] < times and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
-
-
-async def ended(task, seconds=5):
-    return await asyncio.wait_for(asyncio.shield(task), seconds)
+async def ended(virtual_time, task):
+    """Let polls be made until a wait is over, and give what it found."""
+    await virtual_time.pass_sleeps_until(task.done)
+    return await task
 
 
 @pytest.fixture
@@ -171,14 +175,14 @@ def first_look(opened, lead_id, expected):
 
 
 @pytest.mark.parametrize("count", [1, 14], ids=["by id", "by list"])
-def test_who_waits_is_told(opened, sandbox, client, leads, count):
+def test_who_waits_is_told(virtual_time, opened, sandbox, client, leads, count):
     waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:count]]
 
     async def run():
         async with all_waiting(sandbox, *waits) as tasks:
-            await polled(sandbox)
+            await virtual_time.pass_sleeps(2)
             client.update_lead(leads[0], title="Changed")
-            assert await ended(tasks[0]) == [leads[0]]
+            assert await ended(virtual_time, tasks[0]) == [leads[0]]
             assert not any(task.done() for task in tasks[1:])
 
     asyncio.run(run())
@@ -187,7 +191,7 @@ def test_who_waits_is_told(opened, sandbox, client, leads, count):
 
 
 @pytest.mark.parametrize("count", [1, 14], ids=["by id", "by list"])
-def test_a_change_before_the_first_poll_is_seen(opened, sandbox, client, leads, count):
+def test_a_change_before_the_first_poll_is_seen(virtual_time, opened, sandbox, client, leads, count):
     """Between the first look and the joining, and for one that joins when others are polled for already."""
     waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:count]]
     client.update_lead(leads[0], title="Changed")
@@ -196,34 +200,67 @@ def test_a_change_before_the_first_poll_is_seen(opened, sandbox, client, leads, 
 
     async def run():
         async with all_waiting(sandbox, *waits) as tasks:
-            assert await ended(tasks[0]) == [leads[0]]
-            await asyncio.sleep(0.5)
+            assert await ended(virtual_time, tasks[0]) == [leads[0]]
+            if count > 1:
+                await virtual_time.pass_sleeps(2)
+            polls = len(virtual_time.slept)
             async with all_waiting(sandbox, late) as later:
-                assert await ended(later[0]) == [leads[-1]]
+                assert await ended(virtual_time, later[0]) == [leads[-1]]
+            assert len(virtual_time.slept) == polls + 1
 
     asyncio.run(run())
+
+
+@pytest.fixture
+def holds_next_reply(monkeypatch):
+    """Give a function after which the next reply from a path stays on its way until it is let go.
+
+    It gives two events: that the reply is under way, and that it may arrive.
+    """
+    under_way, let_go = threading.Event(), threading.Event()
+    send = PipedriveClient.send
+
+    def hold(path):
+        def send_and_hold(client, call):
+            reply = send(client, call)
+            if call.path == path and not under_way.is_set():
+                under_way.set()
+                let_go.wait()
+            return reply
+
+        monkeypatch.setattr(PipedriveClient, "send", send_and_hold)
+        return under_way, let_go
+
+    yield hold
+    let_go.set()
 
 
 @pytest.mark.parametrize("others", [0, pytest.param(13, marks=pytest.mark.long)], ids=["by id", "by list"])
-def test_an_old_state_does_not_count_for_who_joins(opened, sandbox, client, leads, others):
+def test_an_old_state_does_not_count_for_who_joins(
+    virtual_time, opened, sandbox, client, leads, holds_next_reply, others
+):
     waits = [first_look(opened, lead_id, {"title": "Never"}) for lead_id in leads[: others + 1]]
     client.update_lead(leads[0], title="Passing")
-    path = "/v1/leads" if others else f"/v1/leads/{leads[0]}"
-    sandbox.control.fault("GET", path, "slow_body", seconds=0.6)
+    under_way, let_go = holds_next_reply("/v1/leads" if others else f"/v1/leads/{leads[0]}")
 
     async def run():
         async with all_waiting(sandbox, *waits):
-            await polled(sandbox, 1)
-            await asyncio.to_thread(client.update_lead, leads[0], title="Passed")
-            looked = await asyncio.to_thread(first_look, opened, leads[0], {"title": "Passing"})
-            async with all_waiting(sandbox, looked) as tasks:
-                await asyncio.sleep(1)
-                assert not tasks[0].done()
+            polling = asyncio.create_task(virtual_time.pass_sleeps())
+            await eventually(under_way.is_set)
+            client.update_lead(leads[0], title="Passed")
+            looked = first_look(opened, leads[0], {"title": "Passing"})
+            async with all_waiting(sandbox, looked) as (task,):
+                assert not polling.done()
+                let_go.set()
+                await polling
+                assert not task.done()
+                await virtual_time.pass_sleeps(2)
+                assert not task.done()
 
     asyncio.run(run())
 
 
-def test_many_leads_are_counted_as_they_come_and_go(opened, sandbox, client):
+def test_many_leads_are_counted_as_they_come_and_go(virtual_time, opened, sandbox, client):
     person_id = client.add_person("Crowd")["id"]
     looking = opened()
     wait = look_for_leads(looking, "3", {**ANY, "person_id": person_id}, updated_since="", expected={"title": "In"})
@@ -233,21 +270,21 @@ def test_many_leads_are_counted_as_they_come_and_go(opened, sandbox, client):
         async with all_waiting(sandbox, wait) as (task,):
             made = [client.add_lead("In", person_id=person_id)["id"] for _ in range(2)]
             client.add_lead("Out", person_id=person_id)
-            await polled(sandbox)
+            await virtual_time.pass_sleeps(2)
             client.update_lead(made[0], title="Out")
-            await polled(sandbox)
+            await virtual_time.pass_sleeps(2)
             made += [client.add_lead("In", person_id=person_id)["id"]]
-            await polled(sandbox)
+            await virtual_time.pass_sleeps(2)
             assert not task.done()
             client.update_lead(made[0], title="In")
-            assert sorted(await ended(task)) == sorted(made)
+            assert sorted(await ended(virtual_time, task)) == sorted(made)
 
     asyncio.run(run())
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("count", [1, 8], ids=["by id", "by list"])
-def test_conversion_is_told_from_deletion(opened, sandbox, client, leads, count):
+def test_conversion_is_told_from_deletion(virtual_time, opened, sandbox, client, leads, count):
     converted = [first_look(opened, lead_id, "converted") for lead_id in leads[:count]]
     deleted = first_look(opened, leads[8], "deleted")
     wrong = first_look(opened, leads[9], "deleted")
@@ -255,24 +292,24 @@ def test_conversion_is_told_from_deletion(opened, sandbox, client, leads, count)
 
     async def run():
         async with all_waiting(sandbox, *converted, deleted, wrong, title) as tasks:
-            await polled(sandbox)
+            await virtual_time.pass_sleeps(2)
             for lead_id in (leads[0], leads[9]):
                 client.convert_lead_to_deal(lead_id)
             client.delete_lead(leads[8])
             client.delete_lead(leads[10])
             sandbox.control.advance(5)
-            assert await ended(tasks[0]) == [leads[0]]
-            assert await ended(tasks[-3]) == [leads[8]]
+            assert await ended(virtual_time, tasks[0]) == [leads[0]]
+            assert await ended(virtual_time, tasks[-3]) == [leads[8]]
             with pytest.raises(PipedriveNotFoundError, match="converted to deal"):
-                await ended(tasks[-2])
+                await ended(virtual_time, tasks[-2])
             with pytest.raises(PipedriveNotFoundError, match="was deleted"):
-                await ended(tasks[-1])
+                await ended(virtual_time, tasks[-1])
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("end", ["deleted", "converted", "archived and expected so"])
-def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(opened, sandbox, client, leads, end):
+def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(virtual_time, opened, sandbox, client, leads, end):
     """No list names a lead that is gone."""
     expected = {"is_archived": True} if "expected" in end else {"title": "Never"}
     waits = [first_look(opened, leads[0], expected)]
@@ -282,7 +319,7 @@ def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(opened, sandbox, client,
 
     async def run():
         async with all_waiting(sandbox, *waits, many) as tasks:
-            await polled(sandbox)
+            await virtual_time.pass_sleeps(2)
             if end == "deleted":
                 client.delete_lead(leads[0])
             elif end == "converted":
@@ -290,16 +327,47 @@ def test_the_end_of_a_lead_that_a_list_tells_of_is_seen(opened, sandbox, client,
                 sandbox.control.advance(5)
             else:
                 client.update_lead(leads[0], is_archived=True)
-                assert await ended(tasks[0]) == [leads[0]]
+                assert await ended(virtual_time, tasks[0]) == [leads[0]]
                 return
             with pytest.raises(PipedriveNotFoundError, match=f"was {end}"):
-                await ended(tasks[0], 20)  # some polls, and each is held up by the burst window
+                await ended(virtual_time, tasks[0])
             assert not any(task.done() for task in tasks[1:])
 
     asyncio.run(run())
 
 
-def test_who_joins_waits_for_its_turn(sandbox, leads):
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts its turns."""
+
+    turn = 0
+
+    def _run_once(self):
+        self.turn += 1
+        super()._run_once()
+
+
+def test_many_who_are_told_do_not_hold_up_the_event_loop(virtual_time, sandbox, monkeypatch):
+    """One looks at what changed, and then all others that run in the loop have a turn."""
+    turns = []
+    take_changes = module.Waiter.take_changes
+
+    def take_and_note(waiter, changes):
+        turns.append(asyncio.get_running_loop().turn)
+        take_changes(waiter, changes)
+
+    monkeypatch.setattr(module.Waiter, "take_changes", take_and_note)
+    waits = [ManyLeads(min_count=900, since=sandbox.control.now()) for _ in range(30)]
+
+    async def run():
+        async with all_waiting(sandbox, *waits):
+            await virtual_time.pass_sleeps()
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        runner.run(run())
+    assert len(set(turns)) == len(turns) == 30
+
+
+def test_who_joins_waits_for_its_turn(virtual_time, sandbox, leads):
     """Else leads that others wait for would have none while there are new ones."""
     waits = [one(lead_id, {"title": "Never"}) for lead_id in leads]
 
@@ -313,34 +381,36 @@ def test_who_joins_waits_for_its_turn(sandbox, leads):
     asyncio.run(run())
 
 
-def test_absence_is_believed_when_two_polls_say_so(opened, sandbox, client, leads):
+def test_absence_is_believed_when_two_polls_say_so(virtual_time, opened, sandbox, client, leads):
     wait = first_look(opened, leads[0], {"title": "Changed"})
     sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "status", status=404, times=2)  # a poll asks twice
 
     async def run():
         async with all_waiting(sandbox, wait) as (task,):
-            await polled(sandbox, 9)
+            await virtual_time.pass_sleeps()
+            assert len([call for call in sandbox.control.requests() if call["fault"]]) == 2
+            await virtual_time.pass_sleeps(2)
             assert not task.done()
             client.update_lead(leads[0], title="Changed")
-            assert await ended(task) == [leads[0]]
+            assert await ended(virtual_time, task) == [leads[0]]
 
     asyncio.run(run())
 
 
-def test_a_login_that_is_refused_once_ends_nothing(opened, sandbox, client, leads):
+def test_a_login_that_is_refused_once_ends_nothing(virtual_time, opened, sandbox, client, leads):
     wait = first_look(opened, leads[0], {"title": "Changed"})
     sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "status", status=401, times=1)
 
     async def run():
         async with all_waiting(sandbox, wait) as (task,):
-            await polled(sandbox, 4)
+            await virtual_time.pass_sleeps(2)
             client.update_lead(leads[0], title="Changed")
-            assert await ended(task) == [leads[0]]
+            assert await ended(virtual_time, task) == [leads[0]]
 
     asyncio.run(run())
 
 
-def test_a_feed_that_broke_down_takes_nobody_in(opened, sandbox, client, leads, monkeypatch):
+def test_a_feed_that_broke_down_takes_nobody_in(virtual_time, opened, sandbox, client, leads, monkeypatch):
     waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:2]]
     broken = iter([True])
     choose = module.Pace.choose
@@ -366,12 +436,12 @@ def test_a_feed_that_broke_down_takes_nobody_in(opened, sandbox, client, leads, 
         async with all_waiting(sandbox, waits[1]) as (task,):
             await first
             client.update_lead(leads[1], title="Changed")
-            assert await ended(task) == [leads[1]]
+            assert await ended(virtual_time, task) == [leads[1]]
 
     asyncio.run(run())
 
 
-def test_a_comparison_that_breaks_down_ends_one_wait_only(opened, sandbox, client, leads):
+def test_a_comparison_that_breaks_down_ends_one_wait_only(virtual_time, opened, sandbox, client, leads):
     odd = one(leads[0], {"title": object()})
     wait = first_look(opened, leads[0], {"title": "Changed"})
 
@@ -386,53 +456,50 @@ def test_a_comparison_that_breaks_down_ends_one_wait_only(opened, sandbox, clien
     async def run():
         async with all_waiting(sandbox, odd, wait) as (broken, task):
             with pytest.raises(RuntimeError, match="odd"):
-                await ended(broken)
+                await ended(virtual_time, broken)
             client.update_lead(leads[0], title="Changed")
-            assert await ended(task) == [leads[0]]
+            assert await ended(virtual_time, task) == [leads[0]]
 
     asyncio.run(run())
 
 
-def test_an_archived_lead_is_not_taken_for_deleted(opened, sandbox, client, leads):
+def test_an_archived_lead_is_not_taken_for_deleted(virtual_time, opened, sandbox, client, leads):
     deleted = first_look(opened, leads[0], "deleted")
     archived = first_look(opened, leads[0], {"is_archived": True})
     client.update_lead(leads[0], is_archived=True)
 
     async def run():
         async with all_waiting(sandbox, deleted, archived) as (gone, put_away):
-            assert await ended(put_away) == [leads[0]]
-            await polled(sandbox, 3)
+            assert await ended(virtual_time, put_away) == [leads[0]]
+            await virtual_time.pass_sleeps(3)
             assert not gone.done()
             client.delete_lead(leads[0])
-            assert await ended(gone) == [leads[0]]
+            assert await ended(virtual_time, gone) == [leads[0]]
 
     asyncio.run(run())
 
 
-def threads_of_feeds():
-    return [thread for thread in threading.enumerate() if thread.name.startswith(("pipedrive-feed", "pipedrive-pages"))]
+def test_the_last_who_leaves_ends_it(virtual_time, sandbox, leads, caplog):
+    """Its task, its threads, and the call under way, which would last for ever: nothing is left that could poll."""
+    account = account_on(sandbox, extra={"timeout": LONGEST_TIMEOUT})
 
-
-def test_the_last_who_leaves_ends_it(opened, sandbox, leads):
     async def run():
-        sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "delay", seconds=3)
-        before = asyncio.all_tasks()
-        async with all_waiting(sandbox, one(leads[0], {"title": "Never"})):
-            while not (threads_of_feeds() and sandbox.control.counters()["in_flight"]):
-                await asyncio.sleep(0.02)
-        await asyncio.sleep(0.05)
-        assert asyncio.all_tasks() == before
+        sandbox.control.fault("GET", f"/v1/leads/{leads[0]}", "hold")
+        others, others_threads = asyncio.all_tasks(), threads_of_feeds()
+        waiting = asyncio.create_task(wait_for(account, one(leads[0], {"title": "Never"}), QUICK))
+        await virtual_time.pass_sleeps_until(sandbox.control.held)
+        assert threads_of_feeds() - others_threads
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
         assert not module._feeds.get(asyncio.get_running_loop())
-        deadline = time.monotonic() + 2
-        while threads_of_feeds() and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        assert threads_of_feeds() == []
-        sandbox.control.reset_counters()
-        await asyncio.sleep(0.6)
-        assert sandbox.control.requests() == []
+        await eventually(lambda: asyncio.all_tasks() == others and threads_of_feeds() <= others_threads)
 
     for _ in range(2):  # each time in another event loop
-        asyncio.run(run())
+        try:
+            asyncio.run(run())
+        finally:
+            sandbox.control.let_go()
+    assert "broke down" not in caplog.text
 
 
 def test_a_time_that_is_none_begins_no_feed(sandbox, leads):
@@ -444,31 +511,37 @@ def test_a_time_that_is_none_begins_no_feed(sandbox, leads):
     asyncio.run(run())
 
 
-def test_a_dead_account_holds_up_no_other(opened, sandbox, client, leads):
-    waits = [first_look(opened, lead_id, {"title": "Changed"}) for lead_id in leads[:1]]
+def test_a_dead_account_holds_up_no_other(virtual_time, opened, sandbox, client, leads):
+    """Not even one where more is looked at than an account has threads."""
+    wait = first_look(opened, leads[0], {"title": "Changed"})
 
-    async def run(port):
-        dead = account_on(sandbox, token="d" * 40, base_url=f"http://127.0.0.1:{port}")
-        stuck = asyncio.create_task(wait_for(dead, one(leads[0], {"title": "Never"}), QUICK))
-        await asyncio.sleep(0.5)
-        async with all_waiting(sandbox, *waits) as tasks:
-            client.update_lead(leads[0], title="Changed")
-            began = time.monotonic()
-            await ended(tasks[0])
-            assert time.monotonic() - began < 2
-        assert not stuck.done()
-        stuck.cancel()
-        await asyncio.gather(stuck, return_exceptions=True)
+    async def run(server):
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        dead = account_on(sandbox, extra={"base_url": address, "timeout": LONGEST_TIMEOUT})
+        never = [one(lead_id, {"title": "Never"}) for lead_id in leads[1 : 2 * THREADS]]
+        stuck = [asyncio.create_task(wait_for(dead, each, QUICK)) for each in never]
+        arrival = asyncio.create_task(asyncio.get_running_loop().sock_accept(server))
+        await virtual_time.pass_sleeps_until(arrival.done)
+        call, _ = await arrival
+        with call:
+            async with all_waiting(sandbox, wait) as (task,):
+                client.update_lead(leads[0], title="Changed")
+                assert await ended(virtual_time, task) == [leads[0]]
+            assert not any(each.done() for each in stuck)
+            for each in stuck:
+                each.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        asyncio.run(run(silent.getsockname()[1]))
+        silent.setblocking(False)
+        asyncio.run(run(silent))
 
 
-def test_a_refused_token_fails_all_of_its_account_and_nobody_else(opened, sandbox, client, leads):
+def test_a_refused_token_fails_all_of_its_account_and_nobody_else(virtual_time, opened, sandbox, client, leads):
     wait = first_look(opened, leads[0], {"title": "Changed"})
 
     async def run():
-        strange = account_on(sandbox, token="f" * 40)
+        strange = account_on(sandbox, password="f" * 40)
         many = ManyLeads(min_count=1, since="2026-01-01T00:00:00Z", filter_id=7)
         refused = [
             asyncio.create_task(wait_for(strange, each, QUICK)) for each in (one(leads[0], {"title": "x"}), many)
@@ -476,23 +549,23 @@ def test_a_refused_token_fails_all_of_its_account_and_nobody_else(opened, sandbo
         async with all_waiting(sandbox, wait) as tasks:
             for task in refused:
                 with pytest.raises(PipedriveAuthError):
-                    await ended(task)
+                    await ended(virtual_time, task)
             client.update_lead(leads[0], title="Changed")
-            assert await ended(tasks[0]) == [leads[0]]
+            assert await ended(virtual_time, tasks[0]) == [leads[0]]
 
     asyncio.run(run())
 
 
-def test_a_deleted_filter_fails_those_who_wait_for_it(opened, sandbox, client, leads):
+def test_a_deleted_filter_fails_those_who_wait_for_it(virtual_time, opened, sandbox, client, leads):
     wait = first_look(opened, leads[0], {"title": "Changed"})
     filtered = ManyLeads(min_count=1, since=sandbox.control.now(), filter_id=987_654)
 
     async def run():
         async with all_waiting(sandbox, filtered, wait) as (failed, told):
             with pytest.raises(PipedriveError):
-                await ended(failed)
+                await ended(virtual_time, failed)
             client.update_lead(leads[0], title="Changed")
-            assert await ended(told) == [leads[0]]
+            assert await ended(virtual_time, told) == [leads[0]]
 
     asyncio.run(run())
 
@@ -501,72 +574,57 @@ def test_a_deleted_filter_fails_those_who_wait_for_it(opened, sandbox, client, l
     ("kind", "options"),
     [("close_before", {"times": 9}), ("status", {"status": 503, "times": 9})],
 )
-@pytest.mark.usefixtures("no_waiting")
-def test_trouble_on_the_way_is_waited_out(opened, sandbox, client, leads, kind, options):
+def test_trouble_on_the_way_is_waited_out(virtual_time, opened, sandbox, client, leads, kind, options):
     wait = first_look(opened, leads[0], {"title": "Changed"})
     sandbox.control.fault("GET", "/v1/leads*", kind, **options)
 
     async def run():
         async with all_waiting(sandbox, wait) as (task,):
             client.update_lead(leads[0], title="Changed")
-            assert await ended(task, 10) == [leads[0]]
+            assert await ended(virtual_time, task) == [leads[0]]
 
     asyncio.run(run())
 
 
-@pytest.fixture
-def virtual_time(sandbox, monkeypatch, no_waiting):
-    """A clock that jumps when a feed sleeps, and the sandbox's with it."""
-    clock = {"now": datetime.now(UTC).replace(hour=12), "slept": []}  # far from midnight, when a day begins
-
-    async def pause(_, seconds):
-        await asyncio.sleep(0.001)
-        clock["slept"].append(seconds)
-        clock["now"] += timedelta(seconds=seconds)
-        sandbox.control.advance(seconds)
-
-    began = clock["now"]
-    monkeypatch.setattr(module, "_now", lambda: clock["now"])
-    monkeypatch.setattr(module, "_clock", lambda: (clock["now"] - began).total_seconds())  # noqa: PLW0108 - the time passes
-    monkeypatch.setattr(module, "_pause", pause)
-    return clock
-
-
+@pytest.mark.usefixtures("no_waiting")
 def test_a_spent_day_fails_some_and_others_wait(virtual_time, opened, sandbox, leads, client):
     patient = first_look(opened, leads[0], {"title": "Woken"})
-    began = virtual_time["now"]
+    began = virtual_time.now()
 
     async def run():
         sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=5)
         waiting = asyncio.create_task(wait_for(account_on(sandbox), patient, Terms(on_daily_budget="wait")))
         hasty = asyncio.create_task(wait_for(account_on(sandbox), patient, Terms(on_daily_budget="fail")))
         with pytest.raises(PipedriveDailyBudgetError):
-            await ended(hasty)
+            await ended(virtual_time, hasty)
         assert not waiting.done()
-        while len(virtual_time["slept"]) < 4:
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(client.update_lead, leads[0], title="Woken")
-        assert await ended(waiting) == [leads[0]]
+        await virtual_time.pass_sleeps(4)
+        client.update_lead(leads[0], title="Woken")
+        assert await ended(virtual_time, waiting) == [leads[0]]
 
     asyncio.run(run())
-    probes = [began + timedelta(seconds=sum(virtual_time["slept"][: count + 1])) for count in (1, 2)]
-    assert (probes[0].hour, probes[0].minute) == (0, 0)
-    assert probes[1] - probes[0] == timedelta(minutes=30)
+    first, *probes = [began + timedelta(seconds=passed) for passed in accumulate(virtual_time.slept)]
+    midnight = (began + timedelta(days=1)).replace(hour=0)
+    assert first == began + timedelta(seconds=Terms().poll_interval)
+    assert probes == [midnight + timedelta(minutes=30 * number, seconds=30) for number in range(5)]
 
 
-def test_a_ban_ends_a_poll(opened, virtual_time, sandbox, leads):
+def test_a_ban_ends_a_poll(virtual_time, sandbox, leads):
     """Many that are looked at by id do not each ask once more."""
     sandbox.control.fault("GET", "/v1/leads/*", "html", status=403, times=100)
+    calls = []
 
     async def run():
         waits = [one(lead_id, {"title": "Never"}) for lead_id in leads[:9]]
         async with all_waiting(sandbox, *waits, terms=Terms(poll_interval=20, daily_share=1.0)):
-            sandbox.control.reset_counters()
-            while len(virtual_time["slept"]) < 2:
-                await asyncio.sleep(0.01)
-            return len(sandbox.control.requests())
+            for _ in range(2):
+                sandbox.control.reset_counters()
+                await virtual_time.pass_sleeps()
+                calls.append(len(sandbox.control.requests()))
 
-    assert asyncio.run(run()) <= 2 * THREADS  # of two polls
+    asyncio.run(run())
+    assert virtual_time.slept == [20, 300]
+    assert all(1 <= of_a_poll <= THREADS for of_a_poll in calls), calls
 
 
 def test_a_ban_is_sat_out(virtual_time, opened, sandbox, client, leads):
@@ -577,24 +635,32 @@ def test_a_ban_is_sat_out(virtual_time, opened, sandbox, client, leads):
     async def run():
         async with all_waiting(sandbox, wait, terms=Terms(poll_interval=20, daily_share=1.0)) as (task,):
             client.update_lead(leads[0], title="Changed")
-            assert await ended(task) == [leads[0]]
+            await virtual_time.pass_sleeps()
+            sandbox.control.reset_counters()
+            for lead_id in leads[1:3]:
+                hurried = Terms(poll_interval=10, daily_share=1.0)
+                async with all_waiting(sandbox, one(lead_id, {"title": "Never"}), terms=hurried):
+                    await virtual_time.standstill()
+                    assert virtual_time.left == 300
+            assert sandbox.control.requests() == []
+            assert await ended(virtual_time, task) == [leads[0]]
 
     asyncio.run(run())
-    first, *ban = virtual_time["slept"]
-    assert first == 20
-    assert sum(ban) >= 300
+    assert virtual_time.slept == [20, 300]
 
 
+@pytest.mark.usefixtures("no_waiting")
 def test_a_day_that_never_comes_back_ends_all_waits(virtual_time, opened, sandbox, leads):
     patient = first_look(opened, leads[0], {"title": "Never"})
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=100)
 
     async def run():
+        waiting = asyncio.create_task(wait_for(account_on(sandbox), patient, Terms(on_daily_budget="wait")))
         with pytest.raises(PipedriveDailyBudgetError):
-            await wait_for(account_on(sandbox), patient, Terms(on_daily_budget="wait"))
+            await ended(virtual_time, waiting)
 
     asyncio.run(run())
-    assert timedelta(hours=20) < timedelta(seconds=sum(virtual_time["slept"])) < timedelta(hours=28)
+    assert timedelta(hours=20) < timedelta(seconds=sum(virtual_time.slept)) < timedelta(hours=28)
 
 
 DAYS = [(waits, multiplier) for waits in ("one", "list", "archived", "deleted") for multiplier in (1, 7)]
@@ -620,16 +686,17 @@ def test_a_day_of_waiting_stays_within_its_share(
 
     async def run():
         async with all_waiting(sandbox, *joining, terms=Terms()) as tasks:
-            began = virtual_time["now"]
-            while virtual_time["now"] - began < timedelta(days=1) and not any(task.done() for task in tasks):
-                await asyncio.sleep(0.002)
+            await virtual_time.standstill()
+            day_ends = virtual_time.clock() + A_DAY
+            while virtual_time.clock() + virtual_time.left <= day_ends:
+                await virtual_time.pass_sleeps()
             assert not any(task.done() for task in tasks)
             (feed,) = module._feeds[asyncio.get_running_loop()].values()
             return feed._looks.usage.tokens
 
     spent = asyncio.run(run())
     assert 0 < spent <= 0.1 * 30_000 * multiplier
-    assert min(virtual_time["slept"]) >= 300
+    assert min(virtual_time.slept) >= 300
 
 
 def test_the_log_says_at_what_pace(virtual_time, sandbox, caplog):
@@ -638,8 +705,7 @@ def test_the_log_says_at_what_pace(virtual_time, sandbox, caplog):
     async def run():
         wait = ManyLeads(min_count=900, since=sandbox.control.now())
         async with all_waiting(sandbox, wait, terms=Terms()) as (task,):
-            while len(virtual_time["slept"]) < 2 and not task.done():
-                await asyncio.sleep(0.01)
+            await virtual_time.pass_sleeps(2)
             assert not task.done(), task.exception()
 
     asyncio.run(run())
@@ -647,8 +713,9 @@ def test_the_log_says_at_what_pace(virtual_time, sandbox, caplog):
 
 
 def test_a_look_tells_where_to_go_on(sandbox, opened):
+    sandbox.control.freeze()
     look = OneLook(opened())
     assert look.answered_at is None
     look.get_current_user()
     apart = datetime.fromisoformat(sandbox.control.now()) - datetime.fromisoformat(look.unseen_since)
-    assert timedelta(seconds=50) < apart < timedelta(minutes=6)
+    assert timedelta(seconds=LOOKBACK) <= apart < timedelta(seconds=LOOKBACK + 1)  # it tells whole seconds
