@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,11 +21,3 @@ def processes_with(variable: str) -> dict[int, str]:
 
 def _words(file: Path) -> list[str]:
     return file.read_bytes().decode(errors="replace").split("\0")
-
-
-def left_of(variable: str, seconds: float = 5) -> dict[int, str]:
-    """Give what is still there after so long: a killed process takes a moment to go."""
-    deadline = time.monotonic() + seconds
-    while (found := processes_with(variable)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found

@@ -21,14 +21,13 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from airflow_provider_pipedrive_leads.sandbox.visibility import Member, sees
 from demo.stage import ROOT
 from tests.cluster.processes import Session
-from tests.standalone.running_airflow import until
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLAN = "ultimate"
 SEATS = 10
-SECONDS_TO_START = 60
 MEMBERS = {number: Member(number, group, admin) for number, _, _, group, admin in USERS}
 
 
@@ -73,7 +72,7 @@ class Companies:
         file = self._folder / "companies.json"
         command = [sys.executable, "-m", "tests.cluster.companies", file, *self._arguments]
         self._session = Session(command, env=dict(os.environ), log=self._folder / "companies.log", folder=ROOT)
-        until(file.exists, "the companies are there", SECONDS_TO_START)
+        until(lambda: file.exists() or not self._session.is_running())
         told = json.loads(file.read_text())
         self.all = [Company(each["url"], {int(user): token for user, token in each["tokens"].items()}) for each in told]
 

@@ -13,7 +13,8 @@ import requests
 from demo.ports import reserve_port
 from demo.stage import BIN
 from tests.cluster.processes import Session, end_all
-from tests.standalone.running_airflow import RunningAirflow, login_of, until
+from tests.standalone.running_airflow import BETWEEN_LOOKS, RunningAirflow, login_of
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 TASKS_OF_WORKER = 4
 WORKERS = 2
-SECONDS_TO_MIGRATE = 120
-SECONDS_TO_START = 300
 SECONDS_BETWEEN_LOOKS = 0.5
 TAIL = 25
 """Lines of each log that are shown after a failure."""
@@ -101,13 +100,12 @@ class Deployment:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=SECONDS_TO_MIGRATE,
         )
         assert migrated.returncode == 0, migrated.stdout + migrated.stderr
         for name in COMPONENTS:
             self._begin(name)
         self._keeper.start()
-        until(self._is_healthy, "Airflow is healthy", SECONDS_TO_START)
+        until(self._is_healthy, BETWEEN_LOOKS)
         self.airflow = RunningAirflow(self.address, login_of(self.home), self._environment)
 
     def stop(self) -> None:

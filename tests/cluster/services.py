@@ -13,14 +13,12 @@ import redis
 
 from demo.ports import reserve_port
 from tests.cluster.processes import Session
-from tests.standalone.running_airflow import until
+from tests.until import until
 
 MISSING = (
     "make test-cluster needs {what}, which {is_} not installed here. On Debian: apt install postgresql redis-server"
 )
 POSTGRES_FOLDERS = Path("/usr/lib/postgresql")
-SECONDS_TO_START = 30
-SECONDS_TO_INITIALIZE = 60
 
 
 def missing_services() -> str | None:
@@ -73,7 +71,6 @@ class PostgreSQL:
             check=True,
             capture_output=True,
             cwd=self._folder,
-            timeout=SECONDS_TO_INITIALIZE,
             **who,
         )
 
@@ -98,7 +95,8 @@ class PostgreSQL:
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         command = [self._programs / "postgres", "-D", self._folder / "data", *settings]
         self._session = Session(command, env=dict(os.environ), log=self._folder / "postgresql.log", user=self._user)
-        until(self._answers, "PostgreSQL answers", SECONDS_TO_START)
+        until(lambda: self._answers() or not self._session.is_running())
+        assert self._session.is_running(), "PostgreSQL has ended"
 
     def _answers(self) -> bool:
         try:
@@ -118,7 +116,7 @@ class PostgreSQL:
     def dump(self) -> str:
         """All that the database of Airflow holds, as text."""
         command = [self._programs / "pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", "airflow", "airflow"]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def restart(self) -> None:
         """End it in immediate mode, as a crash does: all connections are cut, transactions lost. Then start it."""
@@ -145,7 +143,8 @@ class Redis:
     def start(self) -> None:
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
         self._session = Session(command, env=dict(os.environ), log=self._folder / "redis.log")
-        until(self._answers, "Redis answers", SECONDS_TO_START)
+        until(lambda: self._answers() or not self._session.is_running())
+        assert self._session.is_running(), "Redis has ended"
 
     def stop(self) -> None:
         if self._session is not None:

@@ -1,22 +1,21 @@
 """A process that runs tries of tasks that create leads, each in a child of its own that can be killed.
 
-It imports everything once, so that a child begins at once. Each line of its standard input is an order in JSON: a first
-try of a task in a new run, or the next try of one whose process was killed. What it and its children tell goes to its
-standard output, a JSON value a line. Run by ``tests/kills/test_killed_creates.py``.
+An order is a first try of a task in a new run, or the next try of one whose process was killed. A child that sleeps
+tells for how long, and goes on when it gets ``GO_ON``: the time that passes is the sandbox's. Run by
+``tests/kills/test_killed_creates.py``.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
-import signal
 import sys
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import requests  # noqa: F401 - imported here, so that no child spends time on it
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -29,22 +28,15 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 
 from airflow_provider_pipedrive_leads.leads.writing import lead, notes  # noqa: F401 - see above
+from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
+from airflow_provider_pipedrive_leads.operators import task_memory
 from airflow_provider_pipedrive_leads.operators.leads import PipedriveCreateLeadOperator
+from tests.kills.obeying import Told, obey, stand_still
 
-DAY = datetime(2026, 1, 1, tzinfo=UTC)
-BEGIN, END = "begin", "end"
-"""Places of a try besides its calls: before and after ``execute``."""
-
-
-class Told:
-    """What the test reads, apart from what Airflow prints."""
-
-    def __init__(self) -> None:
-        self._to = os.dup(1)
-        os.dup2(2, 1)
-
-    def __call__(self, value: object) -> None:
-        os.write(self._to, json.dumps(value).encode() + b"\n")
+DAY = datetime(2020, 1, 1, tzinfo=UTC)
+BEGIN, KEEP, END = "begin", "keep", "end"
+"""Places of a try besides its calls: before ``execute``, before it notes something for later tries, after ``execute``.
+"""
 
 
 class Places:
@@ -52,19 +44,23 @@ class Places:
 
     :param held: where it is to stand still.
     :param nth: at which time of passing that place.
+    :param step: the number of the place where it is to stand still, whichever it is.
+    :param now: the sandbox's time.
     """
 
-    def __init__(self, told: Told, held: str | None, nth: int) -> None:
+    def __init__(self, told: Told, held: str | None, nth: int, step: int | None, now: str) -> None:
         self._told = told
         self._held = held
         self._nth = nth
+        self._step = step
+        self._now = datetime.fromisoformat(now)
         self._passed: Counter[str] = Counter()
 
     def passed(self, place: str) -> None:
         self._passed[place] += 1
         self._told(place)
-        if place == self._held and self._passed[place] == self._nth:
-            signal.pause()
+        if (place == self._held and self._passed[place] == self._nth) or self._passed.total() == self._step:
+            stand_still()
 
     def watch(self, event: str, details: tuple[Any, ...]) -> None:
         """Of all that Python reports of itself, take the calls."""
@@ -72,6 +68,26 @@ class Places:
             first_line = bytes(details[1]).partition(b"\r\n")[0].decode(errors="replace")
             if first_line.endswith(" HTTP/1.1"):
                 self.passed(first_line.removesuffix(" HTTP/1.1").partition("?")[0])
+
+    def sleep(self, seconds: float) -> None:
+        """Let the sandbox's time pass."""
+        self._now += timedelta(seconds=seconds)
+        self._told({"sleep": seconds})
+        stand_still()
+
+    def watch_the_operator(self) -> None:
+        """Let it sleep here, and pass a place whenever it notes something."""
+        patience_of, keep = task_memory.patience_of, task_memory.TaskMemory.set
+
+        def patience_in_sandbox_time(*arguments: Any) -> Patience:
+            return msgspec.structs.replace(patience_of(*arguments), sleep=self.sleep, now=lambda: self._now)
+
+        def tell_and_keep(*arguments: Any) -> None:
+            self.passed(KEEP)
+            keep(*arguments)
+
+        task_memory.patience_of = patience_in_sandbox_time
+        task_memory.TaskMemory.set = tell_and_keep
 
 
 def dag_of(order: dict[str, Any], places: Places) -> DAG:
@@ -119,19 +135,15 @@ def outcome(dag: DAG) -> dict[str, Any]:
         return {"state": str(ti.state), "try": ti.try_number, "lead_id": lead_id}
 
 
-def run_child(order: dict[str, Any], told: Told) -> None:
-    """Run a try, tell what came of it, and leave this process."""
-    try:
-        os.environ["AIRFLOW_CONN_PIPEDRIVE_DEFAULT"] = order["connection"]
-        places = Places(told, order["held"], order["nth"])
-        sys.addaudithook(places.watch)
-        dag = dag_of(order, places)
-        (first_try if order["first"] else next_try)(dag)
-        told(outcome(dag))
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(0)
+def run(order: dict[str, Any], told: Told) -> None:
+    """Run a try, and tell what came of it."""
+    os.environ["AIRFLOW_CONN_PIPEDRIVE_DEFAULT"] = order["connection"]
+    places = Places(told, order["held"], order["nth"], order["step"], order["now"])
+    places.watch_the_operator()
+    sys.addaudithook(places.watch)
+    dag = dag_of(order, places)
+    (first_try if order["first"] else next_try)(dag)
+    told(outcome(dag))
 
 
 def warm_up() -> None:
@@ -144,16 +156,10 @@ def warm_up() -> None:
 
 
 def main() -> None:
-    """Obey until the input ends: start a child, tell its id, wait for its end, tell how it ended."""
+    """Obey."""
     told = Told()
     warm_up()
-    told("ready")
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            run_child(json.loads(line), told)
-        told({"pid": child})
-        told({"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])})
+    obey(lambda order: run(order, told), told)
 
 
 if __name__ == "__main__":

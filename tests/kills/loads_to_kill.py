@@ -1,17 +1,18 @@
 """A process that runs tries of loads, each in a child of its own that can be killed.
 
-It imports everything once, so that a child begins at once. Each line of its standard input is an order in JSON. What it
-and its children tell goes to its standard output, a JSON value a line. Run by ``tests/kills/test_killed_loads.py``.
+A child that waits for the server to settle tells for how long, and goes on when it gets ``GO_ON``. Run by
+``tests/kills/test_killed_loads.py``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
+import threading
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from airflow_provider_pipedrive_leads.leads.loading import results
 from airflow_provider_pipedrive_leads.leads.loading.load import load_leads
 from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
 from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
+from tests.kills.obeying import Told, obey, stand_still
 
 TIMEOUT = 30.0
 READ, CREATE, CHANGE, PUBLISH, WAIT, SETTLE = "read", "create", "change", "publish", "wait", "settle"
@@ -57,22 +59,24 @@ class FileMemory:
 class Places:
     """The places that a try passes.
 
-    :param held: where it is to stand still, if it is to be killed exactly there.
+    :param held: where it is to stand still: whatever thread comes to a place after that stands still, too.
     :param nth: at which time of passing that place.
     """
 
-    def __init__(self, to: int, held: str | None, nth: int, parts: str) -> None:
-        self._to = to
+    def __init__(self, told: Told, held: str | None, nth: int, parts: str) -> None:
+        self._told = told
         self._held = held
         self._nth = nth
         self._parts = parts
         self._passed: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def passed(self, place: str) -> None:
-        tell(self._to, place)
-        self._passed[place] += 1
-        if place == self._held and self._passed[place] == self._nth:
-            signal.pause()
+        with self._lock:
+            self._passed[place] += 1
+            self._told(place)
+            if place == self._held and self._passed[place] == self._nth:
+                stand_still()
 
     def watch(self, event: str, details: tuple[Any, ...]) -> None:
         """Of all that Python reports of itself, take the calls about leads, and parts that are about to appear."""
@@ -84,8 +88,10 @@ class Places:
             self.passed(PUBLISH)
 
     def wait(self, seconds: float) -> None:
+        """Wait until the server has done what it still had to do."""
         self.passed(SETTLE if self._passed[CREATE] else WAIT)
-        time.sleep(seconds)
+        self._told({"wait": seconds})
+        stand_still()
 
 
 class JumpingClock:
@@ -93,21 +99,20 @@ class JumpingClock:
 
     def __init__(self) -> None:
         self._jumped = 0.0
+        self._lock = threading.Lock()
 
     def now(self) -> float:
-        return time.monotonic() + self._jumped
+        return time.monotonic() + self._jumped  # real time: only what is added to it decides when a client goes on
 
     def sleep(self, seconds: float) -> None:
-        self._jumped += seconds
-
-
-def tell(to: int, value: object) -> None:
-    os.write(to, json.dumps(value).encode() + b"\n")
+        with self._lock:
+            self._jumped += seconds
 
 
 def load(order: dict[str, Any], places: Places) -> dict[str, Any]:
     """Load once; tell how many rows came to what, or the error."""
     clock = JumpingClock()
+    now = datetime.fromisoformat(order["now"])
     settings = read_connection(password=order["token"], extra={"base_url": order["server"]})
     client = PipedriveClient(settings, clock=clock.now, sleep=clock.sleep, chance=lambda: 0.0)
     todo = read_load(**order["load"])
@@ -117,39 +122,27 @@ def load(order: dict[str, Any], places: Places) -> dict[str, Any]:
                 client,
                 rows,
                 todo,
-                results=results.Results(folder_at(UPath(order["results"])), order["label"]),
+                results=results.Results(folder_at(UPath(order["results"])), order["label"], clock=lambda: 0.0),
                 memory=FileMemory(Path(order["memory"])),
-                patience=Patience(order["settle"], TIMEOUT, sleep=places.wait),
+                patience=Patience(order["settle"], TIMEOUT, sleep=places.wait, now=lambda: now),
             )
     except PipedriveError as error:
         return {"error": f"{type(error).__name__}: {error}"}
     return {"counts": loaded.counts}
 
 
-def run_child(order: dict[str, Any], to: int) -> None:
-    """Load, tell what came of it, and leave this process."""
-    try:
-        results.ROWS_OF_PART = order["rows_of_part"]
-        places = Places(to, order["held"], order["nth"], f"{order['results']}/")
-        sys.addaudithook(places.watch)
-        tell(to, load(order, places))
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(0)
+def run(order: dict[str, Any], told: Told) -> None:
+    """Load, and tell what came of it."""
+    results.ROWS_OF_PART = order["rows_of_part"]
+    places = Places(told, order["held"], order["nth"], f"{order['results']}/")
+    sys.addaudithook(places.watch)
+    told(load(order, places))
 
 
 def main() -> None:
-    """Obey until the input ends: start a child, tell its id, wait for its end, tell how it ended."""
-    to = os.dup(1)
-    os.dup2(2, 1)
-    tell(to, "ready")
-    for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            run_child(json.loads(line), to)
-        tell(to, {"pid": child})
-        tell(to, {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])})
+    """Obey."""
+    told = Told()
+    obey(lambda order: run(order, told), told)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """A load that is killed again and again ends as wanted: nothing twice, and the last try names every row.
 
-Each try is a process of its own, killed with SIGKILL while it plans, waits, writes, settles doubts or publishes parts.
+Each try is a process of its own, killed with SIGKILL while it plans, waits, writes, settles doubts or publishes parts:
+at a place that it tells, however long it takes to come there. While a try waits, the sandbox finishes what it still had
+to do.
 """
 
 from __future__ import annotations
@@ -9,9 +11,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,19 +22,21 @@ import pytest
 
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+from tests.kills.obeying import GO_ON, Obeying
 from tests.leads.loading.loads import keyed, load
+from tests.until import until
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
-HERE = Path(__file__).parent
 READ, CREATE, CHANGE, PUBLISH, WAIT, SETTLE = "read", "create", "change", "publish", "wait", "settle"
-WRITES = (CREATE, CHANGE)
-SECONDS_TO_SETTLE = 1.1
-LATE = 0.7
-"""Real seconds, at most, for which the sandbox works on a call whose client is gone."""
+WRITES = {CREATE: ("POST", "/v1/leads"), CHANGE: ("PATCH", "/v1/leads/*")}
+SECONDS_TO_SETTLE = 2.0
+LATE = 1.9
+"""Seconds of the sandbox's clock, at most, after which it finishes a call whose client is gone."""
 LATE_AT_KILL = 3
 """Late calls among those that are sent just before a kill."""
 LATENCY = 0.02
+"""Real seconds before each reply, so that calls overlap."""
 LOADS = 2
 PRESENT = 220
 ARCHIVED = 40
@@ -60,12 +61,12 @@ class Kill:
 
     :ivar place: at which place.
     :ivar nth: at which time of coming there.
-    :ivar seconds: how long after that; None: exactly there.
+    :ivar stands_still: whether it goes no further, but for calls that are under way.
     """
 
     place: str
     nth: int
-    seconds: float | None
+    stands_still: bool = True
 
 
 @dataclass
@@ -90,48 +91,44 @@ class Tries:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "loads_to_kill.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._told() == "ready"
+        self._process = Obeying("loads_to_kill")
+        self._began = sandbox.control.now()
 
     def run(self, kill: Kill | None, **order: Any) -> Tried:
         """Run a try until it is killed, or ends before."""
-        held = None if kill is None or kill.seconds is not None else kill.place
-        place, nth = (None, 0) if kill is None else (kill.place, kill.nth)
-        server = {"server": self._sandbox.url, "token": self._sandbox.token}
-        order = {**order, **server, "settle": SECONDS_TO_SETTLE, "rows_of_part": ROWS_OF_PART, "held": held, "nth": nth}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return self._followed(kill, place, nth)
-
-    def _followed(self, kill: Kill | None, place: str | None, nth: int) -> Tried:
-        tried, child = Tried([], None), 0
+        stands = {"held": kill.place, "nth": kill.nth} if kill and kill.stands_still else {"held": None, "nth": 0}
+        server = {"server": self._sandbox.url, "token": self._sandbox.token, "now": self._began}
+        self._process.order({**order, **server, **stands, "settle": SECONDS_TO_SETTLE, "rows_of_part": ROWS_OF_PART})
+        tried = Tried([], None)
         while True:
-            told = self._told()
+            told = self._process.told()
             if isinstance(told, str):
                 tried.places.append(told)
-            elif "pid" in told:
-                child = told["pid"]
+                if kill is not None and told == kill.place and tried.places.count(told) == kill.nth:
+                    self._strike(kill, tried)
+            elif "wait" in told:
+                self.settle(told["wait"])
+                self._process.signal(GO_ON)
             elif "status" in told:
                 assert told["status"] == (-signal.SIGKILL if tried.outcome is None else 0)
                 return tried
             else:
                 tried.outcome = told
-            if kill is not None and child and told == place and tried.places.count(place) == nth:
-                time.sleep(kill.seconds or 0.0)
-                os.kill(child, signal.SIGKILL)
-                tried.under_way = self._sandbox.control.counters()["in_flight"]
+
+    def settle(self, seconds: float) -> None:
+        """Let time pass, in which the server finishes what it still had to do."""
+        self._sandbox.control.advance(seconds)
+        self._sandbox.control.let_go()
+        until(lambda: self._sandbox.control.counters()["in_flight"] == 0)
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(20)
+        self._process.close()
 
-    def _told(self) -> Any:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+    def _strike(self, kill: Kill, tried: Tried) -> None:
+        if kill.place in WRITES:
+            until(self._sandbox.control.held)
+        self._process.signal(signal.SIGKILL)
+        tried.under_way = self._sandbox.control.counters()["in_flight"]
 
 
 @dataclass
@@ -220,33 +217,36 @@ def fresh_row(origin_id: str, number: int, person: int) -> dict[str, Any]:
 def order_faults(sandbox: Sandbox, chance: Random, kill: Kill | None) -> None:
     """Let a call in fourteen or so be late, or lose its reply.
 
-    Where a try is killed while it creates, the creations just then are late; else an early one is surely never done, so
-    that there is a doubt to settle.
+    Where a try is killed while it writes, the writes just then are late, the first of them with a client that waits for
+    it; and an early creation is surely never done, where it is not then that the try is killed: so there is a doubt to
+    settle.
     """
     sandbox.control.clear_faults()
-    if kill is not None and kill.place == CREATE:
-        sandbox.control.fault("POST", "/v1/leads", "delay", times=kill.nth - LATE_AT_KILL)
-        for kind in chance.choices(["delay", "close_and_finish"], k=LATE_AT_KILL):
-            sandbox.control.fault("POST", "/v1/leads", kind, seconds=LATE, after=LATE)
-    else:
+    if kill is not None and kill.place in WRITES:
+        method, path = WRITES[kill.place]
+        sandbox.control.fault(method, path, "delay", times=kill.nth - LATE_AT_KILL)
+        for kind in ["hold", *chance.choices(["hold", "close_and_finish"], k=LATE_AT_KILL - 1)]:
+            sandbox.control.fault(method, path, kind, after=LATE)
+        sandbox.control.fault(method, path, "hold", times=NEW)  # it does not get far until it is killed
+    if kill is None or kill.place != CREATE:
         sandbox.control.fault("POST", "/v1/leads", "delay", times=chance.randint(REFUSED + 1, 12))
         sandbox.control.fault("POST", "/v1/leads", "close_before")
-    for method, path, count in (("POST", "/v1/leads", 10), ("PATCH", "/v1/leads/*", 6)):
+    for (method, path), count in ((WRITES[CREATE], 10), (WRITES[CHANGE], 6)):
         for _ in range(count):
             kind = chance.choice(["delay", "close_after", "close_before", "close_and_finish", "close_and_finish"])
             late = chance.uniform(LATE / 4, LATE)
-            sandbox.control.fault(method, path, kind, seconds=late, after=late)
+            sandbox.control.fault(method, path, kind, seconds=late / 4, after=late)
             sandbox.control.fault(method, path, "delay", times=chance.randint(1, 25))
 
 
 def drawn_kills(chance: Random) -> list[Kill]:
     """Moments to kill one load at, to all of which it comes."""
-    creating = Kill(CREATE, chance.randint(REFUSED + 1 + LATE_AT_KILL, 40), chance.random() * 0.1)
-    publishing = Kill(PUBLISH, chance.randint(1, 8), None)
-    reading = Kill(READ, chance.randint(1, 2), chance.random() * 0.05)
-    waiting = Kill(WAIT, 1, chance.random() * SECONDS_TO_SETTLE * 0.9)
-    changing = Kill(CHANGE, chance.randint(2, 40), chance.random() * 0.1)
-    settling = Kill(SETTLE, 1, chance.random() * SECONDS_TO_SETTLE * 0.9)
+    first = REFUSED + 1 + LATE_AT_KILL
+    creating, changing = (Kill(each, chance.randint(first, 40), chance.random() < 0.5) for each in WRITES)
+    publishing = Kill(PUBLISH, chance.randint(1, 8))
+    reading = Kill(READ, chance.randint(1, 2))
+    waiting = Kill(WAIT, 1)
+    settling = Kill(SETTLE, chance.randint(1, int(SECONDS_TO_SETTLE)))
     if chance.random() < 0.5:
         return [changing, creating, publishing, settling]
     return [creating, *chance.sample([chance.choice([reading, waiting]), publishing], 2), settling]
@@ -328,7 +328,7 @@ class Account:
             elif "counts" in tried.outcome:
                 break
         self._sandbox.control.clear_faults()
-        time.sleep(LATE)
+        self._tries.settle(LATE)
         assert tried is not None
         assert tried.outcome is not None
         assert "counts" in tried.outcome

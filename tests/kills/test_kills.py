@@ -1,7 +1,7 @@
 """An export that is killed at any moment leaves nothing that could be taken for data, and its next try completes it.
 
-Fifty processes are killed with SIGKILL: half of them at moments drawn over a whole export, half before or shortly after
-one of its last operations on files, where publishing happens.
+Fifty processes are killed with SIGKILL: half of them at steps drawn over a whole export, half at or shortly after one
+of its last, where publishing happens.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import gzip
 import io
 import json
 import os
-import subprocess
-import sys
+import secrets
+import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -28,22 +28,21 @@ from moto.server import ThreadedMotoServer
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
+from tests.kills.obeying import GO_ON, Obeying
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
-HERE = Path(__file__).parent
 LEADS = 2_400
-LATENCY = 0.02
 SUFFIXES = (".csv.gz", ".parquet", ".jsonl")
 ROWS_PER_FILE = 400
 LAST_STEPS = 12
-"""Operations on files, counted from the end of an export, after which the later half of the kills happen."""
-NEVER = 1_000_000
-"""An operation that no export comes to: it is over before."""
-SHARE_HELD = 0.6
-"""The part of those that are killed exactly before such an operation, not some moment after it."""
+"""Steps, counted from the end of an export, at which the later half of the kills happen."""
+SHARE_STANDING = 0.6
+"""The part of those that are killed exactly before a step, not some moment after it."""
+END = "end"
+THERE_AT_LATEST = (END, "store")
+"""Steps at which an export that is killed stands still in any case: it has ended, or what it sent could yet arrive."""
 MANIFEST = "_manifest.json"
-BUCKET = "lake"
 KEYS = {"key": "any", "secret": "any"}
 
 
@@ -52,7 +51,6 @@ class Store(Protocol):
 
     storage: dict[str, str]
     watched: str
-    pause: float
 
     def place(self, name: str) -> str:
         """The path of a file or folder, as an export takes it."""
@@ -72,8 +70,6 @@ class Store(Protocol):
 
 class Disk:
     """A folder of a filesystem."""
-
-    pause = 0.001
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -101,17 +97,16 @@ class Disk:
 class ObjectStore:
     """A bucket of an S3 server."""
 
-    pause = 0.04
-
     def __init__(self, server: str, spool: Path) -> None:
+        self._name = f"lake-{secrets.token_hex(8)}"  # the servers of a process share their buckets
         self._bucket = boto3.resource(
             "s3", endpoint_url=server, aws_access_key_id="any", aws_secret_access_key="any", region_name="us-east-1"
-        ).create_bucket(Bucket=BUCKET)
+        ).create_bucket(Bucket=self._name)
         self.storage = {"endpoint_url": server, **KEYS}
         self.watched = str(spool)
 
     def place(self, name: str) -> str:
-        return f"s3://{BUCKET}/{name}"
+        return f"s3://{self._name}/{name}"
 
     def names(self, name: str) -> list[str]:
         return sorted(item.key for item in self._bucket.objects.filter(Prefix=name))
@@ -183,53 +178,63 @@ def check_others(store: Store, name: str, looked: Looked, *, parts: bool) -> lis
     return others
 
 
+@dataclass
+class Kill:
+    """When to kill an export.
+
+    :ivar step: at which of its steps; None: as soon as something is there that it wrote. The last is that it has ended.
+    :ivar stands_still: whether it does so, or the kill meets it on its way to the next step.
+    """
+
+    step: int | None
+    stands_still: bool = True
+
+
 class Exports:
     """Processes that export, and are killed."""
 
     def __init__(self, sandbox: Sandbox, spool: Path) -> None:
         self._order = {"server": sandbox.url, "token": sandbox.token}
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "exports_to_kill.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(spool)},
-        )
-        assert self._told() == "ready\n"
+        self._process = Obeying("exports_to_kill", TMPDIR=str(spool))
 
-    def run(self, kill: dict[str, float] | None = None, **order: Any) -> dict[str, Any]:
-        """Let one export, and tell how it ended."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({**self._order, "kill": kill, **order}) + "\n")
-        self._process.stdin.flush()
-        done: dict[str, Any] = json.loads(self._told())
-        assert done["status"] == (-9 if kill else 0)
-        return done
+    def run(self, kill: Kill | None = None, wrote: Callable[[], bool] = bool, **order: Any) -> list[str]:
+        """Let one export, and give the steps that it told.
+
+        :param wrote: whether something is there that it wrote.
+        """
+        self._process.order({**self._order, "killed": kill is not None, **order})
+        steps: list[str] = []
+        struck = False
+        while isinstance(told := self._process.told(), str):
+            steps.append(told)
+            if kill is None or struck:
+                continue
+            struck = told == END or (wrote() if kill.step is None else len(steps) == kill.step)
+            if not struck or not (kill.stands_still or told in THERE_AT_LATEST):
+                self._process.signal(GO_ON)
+            if struck:
+                self._process.signal(signal.SIGKILL)
+        assert told == {"status": -signal.SIGKILL if kill else 0}
+        return steps
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-
-    def _told(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        self._process.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(leads=LEADS, seed=11, latency=LATENCY) as running:
+    with Sandbox(leads=LEADS, seed=11, token=secrets.token_hex(20)) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[PipedriveClient]:
     made = PipedriveClient(read_connection(password=sandbox.token, extra={"base_url": sandbox.url}))
     yield made
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def s3() -> Iterator[str]:
     running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     running.start()
@@ -262,17 +267,20 @@ def exports(sandbox: Sandbox, spool: Path) -> Iterator[Exports]:
     made.close()
 
 
-def moment(chance: Random, number: int, kills: int, undisturbed: dict[str, Any], pause: float) -> dict[str, float]:
-    """When to kill: first before any reply, then in each stretch of an export, then near its end, and last after it."""
+def drawn_kill(chance: Random, number: int, kills: int, steps: int) -> Kill:
+    """When to kill: at its first step, as soon as something is written, in each stretch of an export, at its end.
+
+    :param steps: of an export that was not killed.
+    """
     early = (kills + 1) // 2
-    if number == 0:
-        return {"step": 0, "seconds": chance.random() * LATENCY, "hold": False}
-    if number < early:
-        return {"step": 0, "seconds": (number + chance.random()) / early * undisturbed["seconds"], "hold": False}
+    if number < 2:
+        return Kill(None if number else 1)
     if number == kills - 1:
-        return {"step": NEVER, "seconds": 0.0, "hold": False}
-    step = chance.randint(max(1, undisturbed["steps"] - LAST_STEPS), undisturbed["steps"])
-    return {"step": step, "seconds": chance.random() * pause, "hold": chance.random() < SHARE_HELD}
+        return Kill(steps + LEADS)
+    stands_still = chance.random() < SHARE_STANDING
+    if number < early:
+        return Kill(1 + int((number + chance.random()) / early * steps), stands_still)
+    return Kill(chance.randint(max(1, steps - LAST_STEPS), steps), stands_still)
 
 
 def phase_of(looked: Looked, others: list[str], old: list[str], spool: Path) -> str:
@@ -280,6 +288,12 @@ def phase_of(looked: Looked, others: list[str], old: list[str], spool: Path) -> 
     if sorted(looked.ids) != old:
         return "published"
     return "under way" if others or any(spool.iterdir()) else "nothing written"
+
+
+def writing(store: Store, spool: Path, name: str) -> Callable[[], bool]:
+    """Tell whether something was written since now."""
+    there = store.names(name)
+    return lambda: any(spool.iterdir()) or store.names(name) != there
 
 
 def orders_for(store: Store, *, parts: bool) -> dict[str, dict[str, Any]]:
@@ -306,10 +320,11 @@ def test_a_killed_export_leaves_no_half_data_and_its_next_try_completes_it(
     person = client.add_person("Robin Example")["id"]
     phases: Counter[str] = Counter()
     orders = orders_for(store, parts=parts)
-    undisturbed, before = {}, {}
+    steps: dict[str, list[str]] = {}
+    before: dict[str, list[str]] = {}
     for name, order in orders.items():
         exports.run(**order, run_key="first")
-        undisturbed[name] = exports.run(**order, run_key="second")
+        steps[name] = exports.run(**order, run_key="second")
         before[name] = sorted(leads)
     for number in range(kills):
         name = f"leads{SUFFIXES[number % len(SUFFIXES)]}"
@@ -318,8 +333,8 @@ def test_a_killed_export_leaves_no_half_data_and_its_next_try_completes_it(
             before[name] = []
         leads.add(client.add_lead("New", person_id=person)["id"])
         now = sorted(leads)
-        kill = moment(chance, number, kills, undisturbed[name], store.pause)
-        exports.run(kill, **orders[name], run_key=f"run {number}")
+        kill = drawn_kill(chance, number, kills, len(steps[name]))
+        exports.run(kill, wrote=writing(store, spool, name), **orders[name], run_key=f"run {number}")
         looked = look(store, name, parts=parts)
         others = check_others(store, name, looked, parts=parts)
         phase = phase_of(looked, others, before[name], spool)
@@ -327,7 +342,7 @@ def test_a_killed_export_leaves_no_half_data_and_its_next_try_completes_it(
         story.append(f"kill {number} of {name} at {kill}: {phase}, left {others}")
         assert sorted(looked.ids) in (before[name], now), "\n".join(story)
 
-        undisturbed[name] = exports.run(**orders[name], run_key=f"run {number}")
+        steps[name] = exports.run(**orders[name], run_key=f"run {number}")
         looked = look(store, name, parts=parts)
         assert sorted(looked.ids) == now, "\n".join(story)
         assert check_others(store, name, looked, parts=parts) == [], "\n".join(story)

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 
 from demo.ports import reserve_port
 from demo.stage import BIN, LocalPipedrive, airflow_environment, process
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS_TO_START = 180
-SECONDS_TO_WAIT = 60
+Found = TypeVar("Found")
 ENDED = ("success", "failed")
+BETWEEN_LOOKS = 0.2
+"""Seconds: each look keeps the API server busy."""
+NO_HURRY = {
+    # What Airflow takes for a failure when it takes longer: on a busy machine it does.
+    "AIRFLOW__API__WORKER_TIMEOUT": "3600",
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "3600",
+    "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "3600",
+    "AIRFLOW__DAG_PROCESSOR__HEALTH_CHECK_THRESHOLD": "3600",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "3600",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "3600",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "3600",
+    "AIRFLOW__TRIGGERER__RUNNER_HEALTH_CHECK_THRESHOLD": "0",
+    "AIRFLOW__TRIGGERER__SHARED_STREAM_ACK_TIMEOUT": "3600",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "3600",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "3600",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "1000",
+}
 
 
 class RunningAirflow:
@@ -28,35 +44,50 @@ class RunningAirflow:
     :param address: of the API server, once it answers.
     :param login: user and password.
     :param environment: of its processes.
+    :param check: fails once nothing can be expected of it any more.
     """
 
-    def __init__(self, address: str, login: tuple[str, str], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        address: str,
+        login: tuple[str, str],
+        environment: dict[str, str],
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         self.address = address
         self.login = login
         self._environment = environment
+        self._check = check
         self._session = requests.Session()
         self._session.trust_env = False
         who = dict(zip(("username", "password"), login, strict=True))
-        token = self._session.post(f"{address}/auth/token", json=who, timeout=30).json()["access_token"]
+        token = self._session.post(f"{address}/auth/token", json=who).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        reply = self._session.request(method, f"{self.address}/api/v2/{path}", json=body or None, timeout=60)
+        reply = self._session.request(method, f"{self.address}/api/v2/{path}", json=body or None)
         assert reply.ok, f"{method} {path}: {reply.status_code} {reply.text}"
         return reply.json()
 
     def command(self, *words: str) -> str:
         """What an ``airflow`` command prints in this Airflow."""
-        done = subprocess.run(
-            [BIN / "airflow", *words], env=self._environment, capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run([BIN / "airflow", *words], env=self._environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def until(self, happened: Callable[[], Found]) -> Found:
+        """Wait for something that this Airflow does, as long as it runs."""
+        return until(lambda: self._check() or happened(), BETWEEN_LOOKS)
+
     def switch_on(self, dag_id: str) -> None:
         """Wait until a DAG is parsed, and let it run."""
-        until(lambda: dag_id in [dag["dag_id"] for dag in self.ask("GET", "dags")["dags"]], f"{dag_id} is parsed")
+        self.until(lambda: dag_id in self._dag_ids())
         self.ask("PATCH", f"dags/{dag_id}", is_paused=False)
+
+    def _dag_ids(self) -> list[str]:
+        errors = self.ask("GET", "importErrors")["import_errors"]
+        assert not errors, errors
+        return [dag["dag_id"] for dag in self.ask("GET", "dags")["dags"]]
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         return list(self.ask("GET", f"dags/{dag_id}/dagRuns?order_by=run_after")["dag_runs"])
@@ -83,7 +114,7 @@ class RunningAirflow:
             state, number = self.try_of(dag_id, run_id, task_id)
             return state in ENDED and number == tries
 
-        until(ended, f"{dag_id}.{task_id} of {run_id} ends")
+        self.until(ended)
         state, _ = self.try_of(dag_id, run_id, task_id)
         assert state == "success", self.log(dag_id, run_id, task_id, tries)
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
@@ -93,15 +124,6 @@ class RunningAirflow:
         """What a try of a task wrote to its log."""
         lines = self.ask("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{number}")["content"]
         return "\n".join(str(line["event"]) if isinstance(line, dict) else str(line) for line in lines)
-
-
-def until(happened: Callable[[], Any], what: str, seconds: float = SECONDS_TO_WAIT) -> Any:
-    """Wait for something, and give what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (found := happened()):
-        assert time.monotonic() < deadline, f"Not within {seconds} s: {what}."
-        time.sleep(0.2)
-    return found
 
 
 @contextmanager
@@ -116,9 +138,11 @@ def running_airflow(
     port, worker_logs, trigger_logs = (str(reserve_port()) for _ in range(3))
     address = f"http://127.0.0.1:{port}"
     environment = airflow_environment(home, pipedrive) | {
+        **NO_HURRY,
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=3600",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": port,
         "AIRFLOW__API__BASE_URL": address,
@@ -133,14 +157,17 @@ def running_airflow(
         (home / "airflow.log").open("wb") as log,
         process(BIN / "airflow", "standalone", env=environment, stdout=log, stderr=subprocess.STDOUT) as running,
     ):
-        until(lambda: _is_healthy(running, address, home), "Airflow is healthy", SECONDS_TO_START)
-        yield RunningAirflow(address, login_of(home), environment)
+
+        def check() -> None:
+            assert running.poll() is None, (home / "airflow.log").read_text()
+
+        until(lambda: check() or _is_healthy(address), BETWEEN_LOOKS)
+        yield RunningAirflow(address, login_of(home), environment, check)
 
 
-def _is_healthy(running: subprocess.Popen[str], address: str, home: Path) -> bool:
-    assert running.poll() is None, (home / "airflow.log").read_text()
+def _is_healthy(address: str) -> bool:
     try:
-        parts = requests.get(f"{address}/api/v2/monitor/health", timeout=5).json()
+        parts = requests.get(f"{address}/api/v2/monitor/health").json()
     except (requests.RequestException, ValueError):
         return False
     return all(parts[name]["status"] == "healthy" for name in ("scheduler", "dag_processor", "triggerer"))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
 import signal
 import subprocess
 import threading
-import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from demo.stage import LocalPipedrive, process
 from tests.processes import processes_with
-from tests.standalone.running_airflow import running_airflow, until
+from tests.standalone.running_airflow import BETWEEN_LOOKS, RunningAirflow, running_airflow
+from tests.until import until
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 DAGS = Path(__file__).parent / "watching_dags"
 CHANGED, CREATED = "changed", "created"
@@ -36,7 +37,14 @@ QUICKER = {
 }
 MOST = 40
 """Leads in an event, as the DAGs have it."""
+MOST_EDITS = 8
+"""Between two polls: fewer than fit in an event, so that no machine falls behind."""
+NOT_YET = 100
+"""Polls that are held: more than come."""
+TIMEOUT = 600
+"""Seconds until a poll that is held would be given up."""
 TITLE = "Confidential"
+LEADS = "/v1/leads"
 
 
 @pytest.fixture
@@ -54,17 +62,23 @@ def client(sandbox):
 
 @pytest.fixture
 def airflow(tmp_path, sandbox):
-    with running_airflow(tmp_path, DAGS, LocalPipedrive(sandbox.url, sandbox.token), QUICKER) as running:
+    patient = {**sandbox.connection, "extra": {"base_url": sandbox.url, "timeout": TIMEOUT}}
+    settings = {**QUICKER, "AIRFLOW_CONN_PIPEDRIVE_DEFAULT": json.dumps(patient)}
+    with running_airflow(tmp_path, DAGS, LocalPipedrive(sandbox.url, sandbox.token), settings) as running:
         yield running
 
 
 class Triggerers:
-    """The triggerer of an Airflow home: killed, and started again."""
+    """The triggerer of an Airflow home: killed, and started again.
 
-    def __init__(self, home: Path) -> None:
+    :ivar stored: for each that was killed, how many events were stored by then.
+    """
+
+    def __init__(self, airflow: RunningAirflow, home: Path) -> None:
+        self._airflow = airflow
         self._home = f"AIRFLOW_HOME={home}"
         self._started = ExitStack()
-        self.killed_at: list[datetime] = []
+        self.stored: list[int] = []
 
     def kill_and_start(self) -> None:
         """End it as the kernel does when memory is short, with all its processes; a new one begins at once."""
@@ -74,11 +88,11 @@ class Triggerers:
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.killed_at.append(datetime.now(UTC))
-        until(lambda: not self._processes(), "the triggerer is gone")
+        until(lambda: not self._processes())
+        self.stored.append(last_event(self._airflow))
         env = dict(line.split("=", 1) for line in environ if "=" in line)
         airflow = Path(env["PATH"].split(":")[0], "airflow")
-        with Path(env["AIRFLOW_HOME"], f"triggerer-{len(self.killed_at)}.log").open("wb") as log:
+        with Path(env["AIRFLOW_HOME"], f"triggerer-{len(self.stored)}.log").open("wb") as log:
             self._started.enter_context(process(airflow, "triggerer", env=env, stdout=log, stderr=subprocess.STDOUT))
 
     def end(self) -> None:
@@ -91,31 +105,47 @@ class Triggerers:
 
 @pytest.fixture
 def triggerers(airflow, tmp_path):
-    found = Triggerers(tmp_path)
+    found = Triggerers(airflow, tmp_path)
     yield found
     found.end()
 
 
 class Editing(threading.Thread):
-    """People who make, rename and delete leads until they are told to end."""
+    """People who make, rename and delete leads between polls while the context is open."""
 
-    def __init__(self, client: PipedriveClient, person_id: int, chance: random.Random) -> None:
+    def __init__(self, sandbox: Sandbox, client: PipedriveClient, person_id: int, chance: random.Random) -> None:
         super().__init__()
-        self._client, self._person_id = client, person_id
+        self._sandbox, self._client, self._person_id = sandbox, client, person_id
         self._chance = chance
         self._ending = threading.Event()
         self.created: set[str] = set()
         self.touched: set[str] = set()
 
     def run(self) -> None:
-        while not self._ending.wait(self._chance.uniform(0.05, 0.6)):
-            self._edit()
-        for _ in range(MOST + 3):  # more at once than fit in an event
-            self._create()
+        seen = 0
+        while not self._ending.is_set():
+            polls = len(polls_of(self._sandbox))
+            if polls > seen:
+                seen = polls
+                for _ in range(self._chance.randint(1, MOST_EDITS)):
+                    self._edit()
+            self._ending.wait(BETWEEN_LOOKS)
 
-    def end(self) -> None:
+    def __enter__(self) -> Editing:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._ending.set()
         self.join()
+
+    def create_many(self) -> None:
+        """Make more leads than fit in an event, with no poll between them."""
+        self._sandbox.control.fault("GET", LEADS, "hold", times=NOT_YET)
+        for _ in range(MOST + 3):
+            self._create()
+        self._sandbox.control.clear_faults()
+        self._sandbox.control.let_go()
 
     def _edit(self) -> None:
         what = self._chance.random()
@@ -142,61 +172,75 @@ class Heard:
     def __init__(self, airflow, dag_id: str) -> None:
         self._airflow, self._dag_id = airflow, dag_id
 
-    def payloads(self) -> list[tuple[datetime, dict]]:
-        """When each event was stored, and what it told; oldest first."""
+    def payloads(self) -> list[tuple[int, dict]]:
+        """The number of each event, and what it told; in the order in which they were stored."""
         found = {}
         for run in self._airflow.runs(self._dag_id):
             if run["start_date"] is None:  # Airflow 3.3.2 answers 500 for the events of a run that is still queued
                 continue
             path = f"dags/{self._dag_id}/dagRuns/{run['dag_run_id']}/upstreamAssetEvents"
             for event in self._airflow.ask("GET", path)["asset_events"]:
-                found[event["id"]] = (datetime.fromisoformat(event["timestamp"]), event["extra"]["payload"])
-        return [found[number] for number in sorted(found)]
+                found[event["id"]] = event["extra"]["payload"]
+        return sorted(found.items())
 
-    def leads(self) -> dict[str, list[datetime]]:
-        """When each change was told, by event id."""
-        times = defaultdict(list)
-        for stored, payload in self.payloads():
+    def leads(self) -> dict[str, list[int]]:
+        """By which events each change was told, by its event id."""
+        numbers = defaultdict(list)
+        for number, payload in self.payloads():
             for lead in payload["leads"]:
-                times[lead["event_id"]].append(stored)
-        return times
+                numbers[lead["event_id"]].append(number)
+        return numbers
+
+    def lead_ids(self) -> set[str]:
+        return {of.partition("@")[0] for of in self.leads()}
 
 
 def test_every_change_starts_a_run_whatever_is_killed(airflow, sandbox, client, triggerers, tmp_path):
     person_id = client.add_person("Robin Example")["id"]
     for dag_id in (CHANGED, CREATED):
         airflow.switch_on(dag_id)
-    until(lambda: len(cursors(airflow)) == 2, "both assets have a place to begin from")
+    airflow.until(lambda: len(cursors(airflow)) == 2)
 
-    chance = random.Random(11)
-    editing = Editing(client, person_id, chance)
-    editing.start()
-    for _ in range(KILLS):
-        polls = len(polls_of(sandbox))
-        until(lambda polls=polls: len(polls_of(sandbox)) > polls, "Pipedrive is polled")
-        time.sleep(chance.uniform(0, 1.5))  # while events are stored, or cursors kept, or neither
-        triggerers.kill_and_start()
-    editing.end()
+    seed = int(os.environ.get("KILLS_SEED") or int.from_bytes(os.urandom(4)))
+    chance, story = random.Random(seed), f"KILLS_SEED={seed}"
+    with Editing(sandbox, client, person_id, random.Random(seed + 1)) as editing:
+        for _ in range(KILLS):
+            another_time(airflow, lambda: len(polls_of(sandbox)))
+            another_time(airflow, chance.choice(moments(airflow, sandbox)))
+            triggerers.kill_and_start()
+    editing.create_many()
 
     latest = {
         f"{lead['id']}@{lead['update_time']}" for lead in sandbox.control.all_leads() if lead["id"] in editing.touched
     }
     changed, created = Heard(airflow, CHANGED), Heard(airflow, CREATED)
-    until(lambda: latest <= set(changed.leads()), "the latest state of each lead is told")
-    until(lambda: editing.created <= {of.partition("@")[0] for of in created.leads()}, "each new lead is told")
+    airflow.until(lambda: latest <= set(changed.leads()))
+    airflow.until(lambda: editing.created <= created.lead_ids())
 
     for heard in (changed, created):
         payloads = [payload for _, payload in heard.payloads()]
         assert all(1 <= payload["count"] == len(payload["leads"]) <= MOST for payload in payloads)
         assert any(payload["more"] for payload in payloads)
-        for times in heard.leads().values():
-            for first, again in pairwise(times):
-                assert any(first < killed < again for killed in triggerers.killed_at), (first, again)
+        for numbers in heard.leads().values():
+            for first, again in pairwise(numbers):
+                killed_between = [stored for stored in triggerers.stored if first <= stored < again]
+                assert killed_between, (first, again, triggerers.stored, story)
     assert {lead["kind"] for _, payload in created.payloads() for lead in payload["leads"]} == {"created"}
     seeded = {lead["id"] for lead in sandbox.control.all_leads()} - editing.touched
-    assert not seeded & {of.partition("@")[0] for of in changed.leads()}
-    check_the_polls(sandbox)
+    assert not seeded & changed.lead_ids()
+    check_that_they_share_a_poll(airflow, sandbox, client, person_id, (changed, created))
     check_that_nothing_is_told(tmp_path, sandbox.token)
+
+
+def moments(airflow, sandbox) -> list[Callable[[], object]]:
+    """What tells how far a triggerer is: it has polled, has stored an event, or has kept how far it came."""
+    return [lambda: len(polls_of(sandbox)), lambda: last_event(airflow), lambda: cursors(airflow)]
+
+
+def another_time(airflow, seen: Callable[[], object]) -> None:
+    """Wait until something is not what it was."""
+    before = seen()
+    airflow.until(lambda: seen() != before)
 
 
 def cursors(airflow):
@@ -207,16 +251,27 @@ def cursors(airflow):
     return found
 
 
+def last_event(airflow) -> int:
+    """The number of the event that was stored last."""
+    events = airflow.ask("GET", "assets/events?order_by=-timestamp")["asset_events"]
+    return max((event["id"] for event in events), default=0)
+
+
 def polls_of(sandbox):
-    return [seen for seen in sandbox.control.requests() if seen["path"] == "/v1/leads" and seen["method"] == "GET"]
+    return [seen for seen in sandbox.control.requests() if seen["path"] == LEADS and seen["method"] == "GET"]
 
 
-def check_the_polls(sandbox):
-    """Both assets shared each poll: they are no closer than an interval, but where a triggerer was started."""
-    times = [datetime.fromisoformat(seen["time"]) for seen in polls_of(sandbox)]
-    close = [later for earlier, later in pairwise(times) if (later - earlier).total_seconds() < 9]
-    assert len(close) <= KILLS, times
-    assert not [seen for seen in sandbox.control.requests() if seen["path"] == "/v1/leads/archived"]
+def check_that_they_share_a_poll(airflow, sandbox, client, person_id, all_heard):
+    """Of two polls that each belong to one asset, one would stay without an answer."""
+    sandbox.control.fault("GET", LEADS, "hold", times=NOT_YET)
+    airflow.until(sandbox.control.held)
+    lead_id = client.add_lead(f"{TITLE} last", person_id=person_id)["id"]
+    assert sandbox.control.held() == 1
+    sandbox.control.let_go()  # this one poll: the next is held again
+    for heard in all_heard:
+        airflow.until(lambda heard=heard: lead_id in heard.lead_ids())
+    assert sandbox.control.held() <= 1
+    assert not [seen for seen in sandbox.control.requests() if seen["path"] == f"{LEADS}/archived"]
 
 
 def check_that_nothing_is_told(home, token):

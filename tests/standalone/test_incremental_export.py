@@ -15,9 +15,9 @@ from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from demo.stage import LocalPipedrive
-from tests.standalone.running_airflow import running_airflow, until
+from tests.standalone.running_airflow import running_airflow
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 DAGS = Path(__file__).parent / "dags"
 EXPORT, READER = "leads_to_lake", "leads_from_lake"
@@ -47,16 +47,21 @@ class Lake:
     def names(self):
         return [item.key for item in self._bucket.objects.all()]
 
+    def close(self):
+        """Remove everything: the servers of a process share their buckets."""
+        self._bucket.objects.all().delete()
+        self._bucket.delete()
+
 
 @pytest.fixture
 def lake():
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    try:
-        yield Lake(f"http://{host}:{port}")
-    finally:
-        server.stop()
+    made = Lake(f"http://{host}:{port}")
+    yield made
+    made.close()
+    server.stop()
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ class Exports:
         """Wait for a run of the export and for the reader behind it, and give what both of them say of it."""
         told = self._airflow.returned(EXPORT, run_id, "export", tries=tries)
         self._read += 1
-        run = until(lambda: self._airflow.runs(READER)[self._read - 1 :], "the event starts the reader")[0]
+        run = self._airflow.until(lambda: self._airflow.runs(READER)[self._read - 1 :])[0]
         assert run["run_type"] == "asset_triggered"
         seen = self._airflow.returned(READER, run["dag_run_id"], "read")
         assert seen == [{"run": run_id, "told": told, "lines": told["rows"]}]
@@ -119,7 +124,7 @@ def test_each_run_brings_what_changed_and_a_cleared_one_all_it_brought(airflow, 
     airflow.switch_on(READER)
     airflow.switch_on(EXPORT)
 
-    first_run = until(lambda: airflow.runs(EXPORT), "the scheduler starts the export")[0]
+    first_run = airflow.until(lambda: airflow.runs(EXPORT))[0]
     assert first_run["run_type"] == "scheduled"
     first = exports.facts(first_run["dag_run_id"])
     all_leads = lake.leads(first["path"])

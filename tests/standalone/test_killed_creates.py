@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
-import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from random import Random
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,22 +17,19 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from demo.stage import LocalPipedrive
 from tests.standalone.running_airflow import ENDED, RunningAirflow, running_airflow
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 DAGS = Path(__file__).parent / "dags"
 DAG_ID = "created_once"
 LEADS, NOTES = "/v1/leads", "/v1/notes"
-TITLES = Counter(f"Lead {number}" for number in range(24))
-LEAST_KILLS = 6
-LEAST_IN_CALLS = 4
-"""How many of the kills are to hit a task that has begun to call Pipedrive."""
-SHARE_AIMED = 0.8
-"""How often, of the moments for a kill, it is aimed at such tasks only."""
-SHARE_CUT = 0.4
-"""How often, of the moments between two kills, a call is ordered to be cut."""
-SECONDS_BETWEEN = 0.5
-SECONDS_TO_RUN = 240
+NUMBERS = 24
+TITLES = Counter(f"Lead {number}" for number in range(NUMBERS))
+KILLED_AT = (["begin"], ["lead"], ["lead", "look"], ["note"], ["end"])
+"""Where tasks are killed: before they begin, while a call is under way, after all was done. After the look of a task
+that was killed while its lead was created, so was the lead."""
+CUTS = 12
 LATENCY = 0.15
+"""Real seconds before each reply."""
 LATE = 0.8
 """Seconds after which the sandbox finishes what was given up; the tasks wait 1.5 for it."""
 KINDS = ("close_before", "close_after", "close_and_finish", "cut_body", "delay")
@@ -42,7 +37,7 @@ KINDS = ("close_before", "close_after", "close_and_finish", "cut_body", "delay")
 
 @pytest.fixture
 def sandbox():
-    with Sandbox(leads=20, seed=23, latency=LATENCY) as running:
+    with Sandbox(leads=20, seed=23, latency=LATENCY, token=secrets.token_hex(20)) as running:
         yield running
 
 
@@ -60,68 +55,34 @@ def airflow(tmp_path, sandbox):
         yield running
 
 
-def task_processes() -> list[int]:
-    """The processes below this one that run a task, without those that supervise one."""
-    parents, titles = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            titles[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-    return [
-        pid
-        for pid, title in titles.items()
-        if title.startswith("airflow worker -- ") and "LocalExecutor" not in title and _is_below(pid, parents)
-    ]
-
-
-def _is_below(pid: int, parents: dict[int, int]) -> bool:
-    while pid in parents and pid != os.getpid():
-        pid = parents[pid]
-    return pid == os.getpid()
-
-
-def calls_pipedrive(pid: int, port: int) -> bool:
-    """Whether a process has a connection to this port."""
-    try:
-        open_files = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
-        connections = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    except OSError:
-        return False
-    return any(f"socket:[{each[9]}]" in open_files for each in connections if each[2].endswith(f":{port:04X}"))
-
-
 class Killer:
-    """Kills processes that run tasks, until it has killed enough of them.
+    """Kills tasks where they are to be killed: there they stand still.
 
-    :ivar kills: for each, whether it had begun to call Pipedrive.
+    :param folder: where that is said.
+    :ivar killed: places, in the order of the kills.
     """
 
-    def __init__(self, sandbox: Sandbox, chance: Random) -> None:
-        self._port = urlsplit(sandbox.url).port or 0
-        self._chance = chance
-        self.kills: list[bool] = []
-
-    def has_enough(self) -> bool:
-        return len(self.kills) >= LEAST_KILLS and sum(self.kills) >= LEAST_IN_CALLS
+    def __init__(self, folder: Path, chance: Random) -> None:
+        self.killed: list[str] = []
+        self._folder = folder
+        for number, places in zip(chance.sample(range(NUMBERS), len(KILLED_AT)), KILLED_AT, strict=True):
+            for place in places:
+                (folder / f"{number}-{place}").touch()
 
     def kill(self) -> None:
-        """Kill one, if there is one."""
-        running = {pid: calls_pipedrive(pid, self._port) for pid in task_processes()}
-        aims = self._chance.random() < SHARE_AIMED
-        candidates = [pid for pid, calls in running.items() if calls or not aims]
-        if candidates:
-            pid = self._chance.choice(candidates)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                self.kills.append(running[pid])
+        """Kill those that stand where they are to be killed."""
+        for file in self._folder.glob("*.pid"):
+            os.kill(int(file.read_text()), signal.SIGKILL)
+            self.killed.append(file.stem)
+            file.unlink()
 
 
-def cut_call(sandbox: Sandbox, chance: Random) -> None:
-    """Let the next call that creates something fail in some way."""
-    kind, path = chance.choice(KINDS), chance.choice([LEADS, LEADS, NOTES])
-    sandbox.control.fault("POST", path, kind, after=LATE, seconds=LATE)
+def cut_calls(sandbox: Sandbox, chance: Random) -> None:
+    """Let calls that create something fail in some way, with others between them that do not."""
+    for number in range(CUTS):
+        path = NOTES if number % 3 == 2 else LEADS
+        sandbox.control.fault("POST", path, "delay", times=chance.randint(1, 3))
+        sandbox.control.fault("POST", path, chance.choice(KINDS), after=LATE, seconds=LATE)
 
 
 def tries_ended_by_kill(home: Path) -> int:
@@ -135,24 +96,25 @@ def test_killed_tasks_and_cut_calls_make_one_lead_each(
 ):
     seed = int(os.environ.get("KILLS_SEED") or int.from_bytes(os.urandom(4)))
     chance, story = Random(seed), f"KILLS_SEED={seed}"
-    killer = Killer(sandbox, chance)
+    folder = tmp_path / "places"
+    folder.mkdir()
+    killer = Killer(folder, chance)
     person_id = client.add_person("Robin Example")["id"]
+    cut_calls(sandbox, chance)
     airflow.switch_on(DAG_ID)
-    triggered = airflow.ask("POST", f"dags/{DAG_ID}/dagRuns", logical_date=None, conf={"person_id": person_id})
+    told = {"person_id": person_id, "folder": str(folder)}
+    triggered = airflow.ask("POST", f"dags/{DAG_ID}/dagRuns", logical_date=None, conf=told)
     run = f"dags/{DAG_ID}/dagRuns/{triggered['dag_run_id']}"
-    deadline = time.monotonic() + SECONDS_TO_RUN
-    while (state := airflow.ask("GET", run)["state"]) not in ENDED:
-        assert time.monotonic() < deadline, story
-        if not killer.has_enough():
-            killer.kill()
-        if chance.random() < SHARE_CUT:
-            cut_call(sandbox, chance)
-        time.sleep(chance.random() * 2 * SECONDS_BETWEEN)
-    sandbox.control.clear_faults()
+
+    def ended() -> bool:
+        killer.kill()
+        return airflow.ask("GET", run)["state"] in ENDED
+
+    airflow.until(ended)
     made = [lead for lead in sandbox.control.all_leads() if lead["title"] in TITLES]
     notes = [note["lead_id"] for lead in made for note in client.get_notes(lead_id=lead["id"])]
-    assert state == "success", story
+    assert airflow.ask("GET", run)["state"] == "success", story
     assert Counter(lead["title"] for lead in made) == TITLES, story
     assert sorted(notes) == sorted(lead["id"] for lead in made), story
-    assert killer.has_enough(), story
-    assert tries_ended_by_kill(tmp_path) >= LEAST_KILLS, story
+    assert len(killer.killed) == sum(map(len, KILLED_AT)), (story, killer.killed)
+    assert tries_ended_by_kill(tmp_path) == len(killer.killed), (story, killer.killed)

@@ -7,58 +7,72 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.processes import KEEPS_THE_MARK, left_of, processes_with
+from demo import ui
+from tests.processes import KEEPS_THE_MARK, processes_with
+from tests.standalone.running_airflow import BETWEEN_LOOKS, ENDED, NO_HURRY
+from tests.until import until
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
-SECONDS_TO_START = 180
-SECONDS_TO_RUN = 180
+HERE_AND_IN_NO_HURRY = f"""
+import sys
+from pathlib import Path
+from demo import stage, ui
+usual = ui.airflow_environment
+ui.airflow_environment = lambda *stage: {{**usual(*stage), **{NO_HURRY}}}
+ui.FOLDER = Path(".ui").absolute()
+ui.LOG = ui.FOLDER / "airflow.log"
+ui.SECONDS_TO_START = stage.SECONDS_TO_END = 3600
+sys.exit(ui.main())
+"""
+"""What ``make ui`` runs, but in the folder ``.ui`` of where it is run: others may run it meanwhile."""
+EXAMPLE, BY_LABEL = "example_pipedrive_leads", "example_pipedrive_leads_by_label"
 
 
 class Interface:
-    """A running ``make ui``."""
+    """A running ``make ui``.
 
-    def __init__(self, printed: str) -> None:
+    :param printed: what it has told the person in front of it.
+    :param folder: where it keeps its files.
+    """
+
+    def __init__(self, printed: str, folder: Path) -> None:
+        self.folder = folder
         words = dict(line.split(maxsplit=1) for line in printed.splitlines() if " " in line)
         self.address = words["Airflow"].strip()
         login = {"username": words["user"].strip(), "password": words["password"].strip()}
-        token = requests.post(f"{self.address}/auth/token", json=login, timeout=30).json()["access_token"]
+        token = requests.post(f"{self.address}/auth/token", json=login).json()["access_token"]
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method, path, **body):
-        reply = self.session.request(method, f"{self.address}/api/v2/{path}", json=body or None, timeout=60)
+        reply = self.session.request(method, f"{self.address}/api/v2/{path}", json=body or None)
         reply.raise_for_status()
         return reply.json()
 
-    def run_state(self, dag_id):
-        runs = self.ask("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]
-        return (runs[-1]["state"], runs[-1]["dag_run_id"]) if runs else (None, None)
-
     def wait_for_run(self, dag_id):
-        deadline = time.monotonic() + SECONDS_TO_RUN
-        while time.monotonic() < deadline:
-            state, run_id = self.run_state(dag_id)
-            if state in ("success", "failed"):
-                return state, run_id
-            time.sleep(0.5)
-        raise AssertionError(f"{dag_id} did not end: {self.run_state(dag_id)}")
+        """Wait for the one run of a DAG, and give its state and id."""
+
+        def ended():
+            runs = self.ask("GET", f"dags/{dag_id}/dagRuns")["dag_runs"]
+            return [(run["state"], run["dag_run_id"]) for run in runs if run["state"] in ENDED]
+
+        (found,) = until(ended, BETWEEN_LOOKS)
+        return found
 
     def wait_for_dag(self, dag_id):
-        deadline = time.monotonic() + SECONDS_TO_START
-        while time.monotonic() < deadline:
-            if self.session.get(f"{self.address}/api/v2/dags/{dag_id}", timeout=60).status_code == 200:
-                return
-            time.sleep(0.5)
-        raise AssertionError(self.ask("GET", "importErrors"))
+        def is_parsed():
+            errors = self.ask("GET", "importErrors")["import_errors"]
+            assert not errors, errors
+            return self.session.get(f"{self.address}/api/v2/dags/{dag_id}").ok
+
+        until(is_parsed, BETWEEN_LOOKS)
 
 
 @pytest.fixture(scope="module")
@@ -68,50 +82,55 @@ def mark():
 
 
 @pytest.fixture(scope="module")
-def interface(mark):
+def interface(mark, tmp_path_factory):
+    """One for all tests of this file: none of them changes what another one looks at."""
+    folder = tmp_path_factory.mktemp("ui")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    environment |= {**dict([mark.split("=")]), **KEEPS_THE_MARK}
+    environment |= {"PYTHONPATH": str(ROOT), **dict([mark.split("=")]), **KEEPS_THE_MARK}
     running = subprocess.Popen(
-        [sys.executable, "-m", "demo.ui"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HERE_AND_IN_NO_HURRY], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     )
-    guard = threading.Timer(SECONDS_TO_START, running.kill)
-    guard.start()
     printed = ""
-    for line in running.stdout:
-        printed += line
-        if "Ctrl-C" in line:
-            break
-    guard.cancel()
     try:
-        yield Interface(printed)
+        while "Ctrl-C" not in printed:
+            line = running.stdout.readline()
+            assert line, printed
+            printed += line
+        yield Interface(printed, folder / ".ui")
     finally:
         running.send_signal(signal.SIGINT)
-        rest, _ = running.communicate(timeout=60)
+        rest, _ = running.communicate()
     assert running.returncode == 0
     assert "nothing is left running" in rest
-    assert left_of(mark) == {}
+    until(lambda: not processes_with(mark))
 
 
-def test_the_example_runs_and_its_asset_starts_the_second_dag(interface):
-    for dag_id in ("example_pipedrive_leads", "example_pipedrive_leads_by_label"):
+@pytest.fixture(scope="module")
+def example(interface):
+    """What came of the example DAG, and of the one that its asset starts: the state and id of each run."""
+    for dag_id in (EXAMPLE, BY_LABEL):
         interface.wait_for_dag(dag_id)
         interface.ask("PATCH", f"dags/{dag_id}", is_paused=False)
-    folder = (ROOT / ".ui" / "leads").as_uri()
-    reply = interface.session.post(
-        f"{interface.address}/api/v2/dags/example_pipedrive_leads/dagRuns",
-        json={"logical_date": None, "conf": {"folder": folder}},
-        timeout=60,
-    )
-    reply.raise_for_status()
-    state, run_id = interface.wait_for_run("example_pipedrive_leads")
-    tasks = interface.ask("GET", f"dags/example_pipedrive_leads/dagRuns/{run_id}/taskInstances")["task_instances"]
+    leads = {"folder": (interface.folder / "leads").as_uri()}
+    interface.ask("POST", f"dags/{EXAMPLE}/dagRuns", logical_date=None, conf=leads)
+    first = interface.wait_for_run(EXAMPLE)
+    return first, (interface.wait_for_run(BY_LABEL) if first[0] == "success" else None)
+
+
+def test_its_folder_is_in_the_checkout():
+    assert ui.FOLDER == ROOT / ".ui"
+    assert ui.LOG.parent == ui.FOLDER
+
+
+def test_the_example_runs_and_its_asset_starts_the_second_dag(interface, example):
+    (state, run_id), by_label = example
+    tasks = interface.ask("GET", f"dags/{EXAMPLE}/dagRuns/{run_id}/taskInstances")["task_instances"]
     assert state == "success", {task["task_id"]: task["state"] for task in tasks}
-    assert len((ROOT / ".ui/leads/leads.jsonl").read_text().splitlines()) == 1001
-    state, run_id = interface.wait_for_run("example_pipedrive_leads_by_label")
+    assert len((interface.folder / "leads/leads.jsonl").read_text().splitlines()) == 1001
+    state, run_id = by_label
     assert state == "success"
     returned = interface.ask(
-        "GET",
-        f"dags/example_pipedrive_leads_by_label/dagRuns/{run_id}/taskInstances/count_by_label/xcomEntries/return_value",
+        "GET", f"dags/{BY_LABEL}/dagRuns/{run_id}/taskInstances/count_by_label/xcomEntries/return_value"
     )
     counts = returned["value"] if isinstance(returned["value"], dict) else json.loads(returned["value"])
     assert counts["Hot"] > 0
@@ -125,7 +144,7 @@ def test_the_test_button_answers_in_one_sentence(interface):
 
 
 def test_the_form_offers_the_fields(interface):
-    reply = interface.session.get(f"{interface.address}/ui/connections/hook_meta", timeout=60).json()
+    reply = interface.session.get(f"{interface.address}/ui/connections/hook_meta").json()
     (form,) = [entry for entry in reply if entry["connection_type"] == "pipedrive"]
     assert form["hook_name"] == "Pipedrive"
     assert form["standard_fields"]["password"]["title"] == "API token"
@@ -140,10 +159,11 @@ def test_the_form_offers_the_fields(interface):
     ]
 
 
+@pytest.mark.usefixtures("example")
 def test_no_token_is_in_any_log(interface, mark):
     (command,) = [command for command in processes_with(mark).values() if "pipedrive-sandbox --leads" in command]
     token = command.split("--token ")[1].split()[0]
-    files = [file for file in (ROOT / ".ui").rglob("*") if file.is_file()]
+    files = [file for file in interface.folder.rglob("*") if file.is_file()]
     assert any("task_id=create_lead" in str(file) for file in files)
     for file in files:
         assert token.encode() not in file.read_bytes(), file

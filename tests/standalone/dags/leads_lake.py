@@ -14,7 +14,7 @@ LEADS = Asset("leads")
 with DAG("leads_to_lake", schedule="@once", start_date=datetime(2026, 1, 1, tzinfo=UTC)):
     PipedriveExportLeadsOperator(
         task_id="export",
-        path="s3://aws_default@lake/pipedrive/leads-{{ dag_run.run_after | ts_nodash }}.jsonl.gz",
+        path="s3://aws_default@lake/pipedrive/leads-{{ run_id | replace(':', '') | replace('+', '') }}.jsonl.gz",
         incremental=True,
         outlets=[LEADS],
     )
