@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.api.fields import CustomField, Option, custom_to_wire, from_wire
+from tests.unhurried import unhurried
 
 KEY = "a" * 40
 LABELS = ("1-10", "11-50", "Support, gold", " Größe ", "7")
@@ -39,6 +40,7 @@ TYPED = {
 }
 
 
+@unhurried
 @given(st.data())
 def test_what_is_written_is_read_again(data):
     kind = data.draw(st.sampled_from(sorted(TYPED)))

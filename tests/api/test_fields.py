@@ -18,6 +18,7 @@ from airflow_provider_pipedrive_leads.api.fields import (
     to_wire,
 )
 from airflow_provider_pipedrive_leads.api.values import moment_value
+from tests.unhurried import unhurried
 
 HOT, COLD = "a1b2c3d4-0000-11ef-8c3b-6f1e2a9d7c55", "a1b2c3d4-0001-11ef-8c3b-6f1e2a9d7c55"
 
@@ -182,6 +183,7 @@ def test_differences(wanted, lead, differ):
     assert differing(wanted, lead) == differ
 
 
+@unhurried
 @given(st.sampled_from(FIELDS[:10]), st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.none()))
 def test_any_value_is_taken_or_refused_by_name(field, value):
     try:

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.api.pacing import LEAST_ALLOWED, WINDOW_SECONDS, BurstWindow
+from tests.unhurried import unhurried
 
 PLANS = (20, 40, 80, 100, 120, 160, 400, 480)
 MOST_REJECTED = 0.03
@@ -109,7 +110,7 @@ class Traffic:
             self._plan(now, self._next_call, process)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(unhurried, max_examples=60)
 @given(
     allowed=st.sampled_from(PLANS),
     threads=st.integers(1, 16),
@@ -123,7 +124,7 @@ def test_one_process_never_sends_too_many(allowed, threads, seed, slowest, repor
     assert len(traffic.accepted) == 150
 
 
-@settings(max_examples=60, deadline=None)
+@settings(unhurried, max_examples=60)
 @given(
     allowed=st.sampled_from(PLANS),
     threads=st.integers(1, 16),

@@ -10,16 +10,16 @@ import gzip
 import itertools
 import json
 import os
+import re
 import socket
 import ssl
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
+import urllib3
 
 from airflow_provider_pipedrive_leads import client as client_module
 from airflow_provider_pipedrive_leads import login as login_module
@@ -38,25 +38,27 @@ LATER = 5
 """Sandbox seconds after which a late commit takes place."""
 OLD_AGE = 4000
 """Seconds after which an access token is no longer good."""
-TIMEOUT = 0.5
-SLOW = 1.5
+TIMEOUT = 30.0
+IMPATIENT = 0.05
+"""Seconds for which a reply that has begun is waited for, where it does not go on."""
+HOURS = 36_000
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What is promised.
 
-    ``error`` is None for success. ``calls`` is how often the server saw the call from the fault on, None where it
-    depends on the machine's speed. ``effects`` is what a write leaves on the server; reads leave nothing.
+    ``error`` is None for success. ``calls`` is how often the server saw the call from the fault on. ``effects`` is what
+    a write leaves on the server; reads leave nothing.
     """
 
     error: type[PipedriveError] | None
     in_doubt: bool = False
     effects: int = 0
-    calls: int | None = 1
+    calls: int = 1
 
 
-def done(calls: int | None) -> Outcome:
+def done(calls: int) -> Outcome:
     return Outcome(None, effects=1, calls=calls)
 
 
@@ -64,7 +66,7 @@ def failed(error: type[PipedriveError], calls: int = 1) -> Outcome:
     return Outcome(error, calls=calls)
 
 
-def doubtful(error: type[PipedriveError], *, effects: int, calls: int | None = 1) -> Outcome:
+def doubtful(error: type[PipedriveError], *, effects: int, calls: int = 1) -> Outcome:
     return Outcome(error, in_doubt=True, effects=effects, calls=calls)
 
 
@@ -89,7 +91,7 @@ ONCE = {
     "commit at once":  (done(2),        done(2),        done(2),        doubtful(CONNECTION, effects=1)),
     "late commit":     (done(2),        done(2),        done(2),        doubtful(CONNECTION, effects=1)),
     "cut body":        (done(2),        done(2),        done(2),        doubtful(CONNECTION, effects=1)),
-    "slow body":       (done(None),     done(None),     done(None),     doubtful(CONNECTION, effects=1, calls=None)),
+    "slow body":       (done(2),        done(2),        done(2),        doubtful(CONNECTION, effects=1)),
     "broken JSON":     (done(2),        done(2),        done(2),        doubtful(SERVER, effects=1)),
     "HTML 403":        (failed(BANNED), failed(BANNED), failed(BANNED), failed(BANNED)),
     "500":             (done(2),        done(2),        done(2),        doubtful(SERVER, effects=0)),
@@ -139,7 +141,7 @@ ORDERS = {
     "commit at once": ("close_and_finish", {"after": 0}),
     "late commit": ("close_and_finish", {"after": LATER}),
     "cut body": ("cut_body", {}),
-    "slow body": ("slow_body", {"seconds": SLOW}),
+    "slow body": ("slow_body", {"seconds": HOURS}),
     "broken JSON": ("broken_json", {}),
     "HTML 403": ("html", {"status": 403}),
     "HTML 502": ("html", {"status": 502}),
@@ -152,92 +154,54 @@ ORDERS = {
 # The stage
 
 
-class SharedTime:
-    """A clock for client and sandbox on which sleeping takes no time."""
-
-    def __init__(self, control) -> None:
-        self._control = control
-        self._jumped = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._jumped
-
-    def sleep(self, seconds: float) -> None:
-        self._jumped += seconds
-        self._control.advance(seconds)
+NAME = "Struck"
 
 
 @dataclass
 class Stage:
-    """One account with something in it, and a client before whom the fault has not struck yet."""
+    """An account with a person and some leads, and a client before whom the fault has not struck yet."""
 
     sandbox: object
     client: PipedriveClient
     person_id: int
-    listed: list[str]
-    name: str
-    contact_id: int = 0
-    lead_id: str = ""
+    leads_there: list[str]
 
     @property
     def control(self):
         return self.sandbox.control
 
+    @property
+    def lead_id(self) -> str:
+        return self.leads_there[0]
+
     def calls(self, method: str, path: str) -> int:
-        """How often the server saw a call since the fault was ordered."""
-        return sum((seen["method"], seen["path"]) == (method, path) for seen in self.control.requests())
+        """How often the server saw a call since the fault was ordered; the one that it still answers is none other."""
+        ended = sum((seen["method"], seen["path"]) == (method, path) for seen in self.control.requests())
+        return ended + self.control.counters()["in_flight"]
 
     def leads(self, **like: object) -> int:
         """How many leads of the account are like that."""
         return sum(like.items() <= lead.items() for lead in self.control.all_leads())
 
 
-@dataclass(frozen=True)
-class Account:
-    """What does not change from row to row."""
-
-    person_id: int
-    listed: list[str]
-
-
 @pytest.fixture
-def account(sandbox, client, person_id):
-    """A person with leads on three pages that a search finds on three pages too."""
-    sandbox.control.set_delay("search_index", 0)
-    listed = [client.add_lead(f"Zeppelin {number}", person_id=person_id)["id"] for number in range(7)]
-    return Account(person_id, listed)
-
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def stage_for(sandbox, account, no_waiting, monkeypatch):
-    """Give a function that sets the stage for a client of a connection."""
+def stage_for(sandbox, shared_time, monkeypatch):
+    """Give a function that sets the stage for a kind of call, by a client of a connection."""
     monkeypatch.setattr(login_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    sandbox.control.set_delay("search_index", 0)
     made = []
 
-    def set_stage(connection=None, timeout=30):
-        sandbox.control.advance(30)  # out of the windows and bans of the row before
-        while sandbox.control.counters()["in_flight"]:  # the server may still drip at a client that has gone
-            time.sleep(0.01)
+    def set_stage(kind, connection=None):
         connection = connection or sandbox.connection
-        extra = {**connection["extra"], "timeout": timeout}
-        settings = read_connection(password=connection.get("password"), extra=extra)
-        shared = SharedTime(sandbox.control)
-        monkeypatch.setattr(client_module, "time", shared)
-        client = PipedriveClient(settings, chance=lambda: 0.0)
+        settings = read_connection(password=connection.get("password"), extra=connection["extra"])
+        client = PipedriveClient(settings, clock=shared_time.monotonic, sleep=shared_time.sleep, chance=lambda: 0.0)
         made.append(client)
-        stage = Stage(sandbox, client, account.person_id, account.listed, f"Row {next(_numbers)}")
-        stage.contact_id = client.add_person(f"Kim {stage.name}")["id"]
-        stage.lead_id = client.add_lead(f"Old {stage.name}", person_id=stage.contact_id)["id"]
-        return stage
+        person_id = client.add_person("Kim Example")["id"]
+        count = ON_THREE_PAGES if kind in LATER_PAGES else 1
+        leads = [client.add_lead(f"Zeppelin {number}", person_id=person_id)["id"] for number in range(count)]
+        return Stage(sandbox, client, person_id, leads)
 
     yield set_stage
-    sandbox.control.clear_faults()
-    sandbox.control.set_burst()
-    sandbox.control.unfreeze()
-    sandbox.control.set_budget(sandbox.control.overview()["budget"]["limit"])
     for client in made:
         client.close()
 
@@ -255,7 +219,7 @@ def get_list(stage, strike):
     ids = [next(rows)["id"]]
     strike()
     ids += [lead["id"] for lead in rows]
-    assert ids == stage.listed
+    assert sorted(ids) == sorted(stage.leads_there)
 
 
 def search(stage, strike):
@@ -263,12 +227,12 @@ def search(stage, strike):
     ids = [next(rows)["id"]]
     strike()
     ids += [lead["id"] for lead in rows]
-    assert sorted(ids) == sorted(stage.listed)
+    assert sorted(ids) == sorted(stage.leads_there)
 
 
 def update(stage, strike):
     strike()
-    assert stage.client.update_lead(stage.lead_id, title=stage.name)["title"] == stage.name
+    assert stage.client.update_lead(stage.lead_id, title=NAME)["title"] == NAME
 
 
 def delete(stage, strike):
@@ -278,12 +242,12 @@ def delete(stage, strike):
 
 def create(stage, strike):
     strike()
-    assert stage.client.add_lead(stage.name, person_id=stage.contact_id)["title"] == stage.name
+    assert stage.client.add_lead(NAME, person_id=stage.person_id)["title"] == NAME
 
 
 def create_label(stage, strike):
     strike()
-    assert stage.client.add_lead_label(stage.name, "blue")["name"] == stage.name
+    assert stage.client.add_lead_label(NAME, "blue")["name"] == NAME
 
 
 def nothing(stage):
@@ -291,7 +255,7 @@ def nothing(stage):
 
 
 def titled(stage):
-    return stage.leads(title=stage.name)
+    return stage.leads(title=NAME)
 
 
 def gone(stage):
@@ -299,7 +263,7 @@ def gone(stage):
 
 
 def labelled(stage):
-    return sum(label["name"] == stage.name for label in stage.control.overview()["labels"])
+    return sum(label["name"] == NAME for label in stage.control.overview()["labels"])
 
 
 KINDS = {
@@ -313,6 +277,7 @@ KINDS = {
 }
 LATER_PAGES = {"GET list": 2, "search": 2}
 """Calls that are left when the first page is read."""
+ON_THREE_PAGES = 7
 
 
 def check(stage, kind, strike, expected):
@@ -335,8 +300,7 @@ def check(stage, kind, strike, expected):
     if error is not None:
         assert (error.method, error.path) in {(method, path), ("POST", "/oauth/token")}
     more_pages = LATER_PAGES.get(kind, 1) - 1 if error is None else 0
-    if expected.calls is not None:
-        assert stage.calls(method, path) == expected.calls + more_pages
+    assert stage.calls(method, path) == expected.calls + more_pages
     assert effects(stage) == (0 if effects is nothing else expected.effects)
     return error
 
@@ -352,49 +316,60 @@ def rows_of(table):
 # The rows
 
 
-def strikes(stage, fault, times=1):
+def give_up_soon(monkeypatch):
+    """Let no more patience be had with the next reply once it has begun, so that the server's work is done by then."""
+    wait = urllib3.connection.HTTPConnection.getresponse
+
+    def wait_impatiently(connection):
+        monkeypatch.setattr(urllib3.connection.HTTPConnection, "getresponse", wait)
+        reply = wait(connection)
+        connection.sock.settimeout(IMPATIENT)
+        return reply
+
+    monkeypatch.setattr(urllib3.connection.HTTPConnection, "getresponse", wait_impatiently)
+
+
+def strikes(stage, fault, monkeypatch, times=1):
     """Give what makes a fault strike."""
 
     def order(method, path):
         kind, options = ORDERS[fault]
         stage.control.fault(method, path, kind, times=times, **options)
+        if kind == "slow_body":
+            give_up_soon(monkeypatch)
 
     def full_window(method, path):
         """Somebody else has used the window up."""
-        stage.control.freeze()
         stage.control.set_burst(calls=10)
         headers = {"x-api-token": stage.sandbox.token}
-        while requests.get(f"{stage.sandbox.url}/v1/users/me", headers=headers, timeout=10).status_code != 429:
+        while requests.get(f"{stage.sandbox.url}/v1/users/me", headers=headers, timeout=300).status_code != 429:
             pass
 
     def spent_day(method, path):
-        """At noon or in the evening, wherever the day ends: near its end a 429 looks like a full window."""
-        tomorrow = datetime.fromisoformat(stage.control.now()).astimezone(UTC) + timedelta(days=1)
-        stage.control.freeze(f"{tomorrow:%Y-%m-%d}T18:00:00Z")
-        stage.control.unfreeze()
+        """In the afternoon: near the end of a day a 429 looks like a full window."""
         stage.control.set_budget(0)
 
     return {"burst 429": full_window, "daily 429": spent_day}.get(fault, order)
 
 
 @pytest.mark.parametrize(("fault", "kind", "expected"), rows_of(ONCE))
-def test_a_fault_that_strikes_once(stage_for, fault, kind, expected):
-    stage = stage_for(timeout=TIMEOUT if fault == "slow body" else 30)
-    error = check(stage, kind, strikes(stage, fault), expected)
+def test_a_fault_that_strikes_once(stage_for, monkeypatch, fault, kind, expected):
+    stage = stage_for(kind)
+    error = check(stage, kind, strikes(stage, fault, monkeypatch), expected)
     if expected.error is BANNED:
         assert error.banned
         assert error.retry_after >= 60
 
 
 @pytest.mark.parametrize(("fault", "kind", "expected"), rows_of(LASTING))
-def test_a_fault_that_lasts(stage_for, fault, kind, expected):
-    stage = stage_for()
-    check(stage, kind, strikes(stage, fault, times=50), expected)
+def test_a_fault_that_lasts(stage_for, monkeypatch, fault, kind, expected):
+    stage = stage_for(kind)
+    check(stage, kind, strikes(stage, fault, monkeypatch, times=50), expected)
 
 
 @pytest.mark.parametrize(("fault", "kind", "expected"), rows_of(OAUTH))
 def test_an_oauth_token_that_ends(sandbox, stage_for, fault, kind, expected):
-    stage = stage_for(sandbox.oauth_connection)
+    stage = stage_for(kind, sandbox.oauth_connection)
 
     def strike(method, path):
         if fault == "revoked":
@@ -402,8 +377,8 @@ def test_an_oauth_token_that_ends(sandbox, stage_for, fault, kind, expected):
             return
         sandbox.control.advance(OLD_AGE)  # the server's clock: the client still believes in its token
         if "token server" in fault:
-            kind = ("close_before", {}) if "resets" in fault else ("status", {"status": 503})
-            sandbox.control.fault("POST", "/oauth/token", kind[0], **kind[1])
+            order, options = ("close_before", {}) if "resets" in fault else ("status", {"status": 503})
+            sandbox.control.fault("POST", "/oauth/token", order, **options)
 
     error = check(stage, kind, strike, expected)
     if error is not None:
@@ -426,7 +401,7 @@ def serving(talk, wrap=lambda connection: connection):
             while True:
                 connection, _ = listener.accept()
                 with suppress(OSError), wrap(connection) as wrapped:
-                    came.append(wrapped.recv(65536))
+                    came.append(read_request(wrapped))
                     talk(wrapped)
 
     threading.Thread(target=serve, daemon=True).start()
@@ -437,56 +412,75 @@ def serving(talk, wrap=lambda connection: connection):
         listener.close()
 
 
-def impatient(url):
-    return PipedriveClient(
-        read_connection(password="t" * 40, extra={"base_url": url, "timeout": TIMEOUT}), chance=lambda: 0.0
-    )
+def read_request(connection):
+    """All of it: what is left unread when a connection is closed takes the reply away with it."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += more_of(connection)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head.lower())[1])
+    while len(body) < length:
+        body += more_of(connection)
+    return head + body
+
+
+def more_of(connection):
+    if not (piece := connection.recv(65536)):
+        raise ConnectionError
+    return piece
+
+
+def client_at(url, clock=None):
+    settings = read_connection(password="t" * 40, extra={"base_url": url, "timeout": TIMEOUT})
+    return PipedriveClient(settings, clock=clock, chance=lambda: 0.0)
 
 
 JSON_200 = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 PACKED = gzip.compress(json.dumps({"success": True, "data": {"title": "x" * 50}}).encode())
 DRIPS = {
-    "of known length": (JSON_200 + b"content-length: 100000000\r\n\r\n", itertools.repeat(b" ")),
-    "without length": (JSON_200 + b"\r\n", itertools.repeat(b" ")),
-    "in chunks": (JSON_200 + b"transfer-encoding: chunked\r\n\r\n", itertools.repeat(b"1\r\n \r\n")),
+    "of known length": (JSON_200 + b"content-length: 100000000\r\n\r\n", [], b" "),
+    "without length": (JSON_200 + b"\r\n", [], b" "),
+    "in chunks": (JSON_200 + b"transfer-encoding: chunked\r\n\r\n", [], b"1\r\n \r\n"),
     "packed": (
         JSON_200 + b"content-encoding: gzip\r\n\r\n",
-        itertools.chain((PACKED[at : at + 1] for at in range(10)), itertools.repeat(b"\0\0\0\xff\xff")),
+        [PACKED[at : at + 1] for at in range(10)],
+        b"\0\0\0\xff\xff",
     ),
 }
+"""How a reply begins: its head, some pieces of its body, and the one that comes for ever after."""
 
 
 @pytest.mark.parametrize("name", DRIPS)
 def test_a_server_that_drips_for_ever_is_given_up(name):
-    head, pieces = DRIPS[name]
+    """By the client's clock a second passes with each piece, so that none of them is late."""
+    head, begins, goes_on = DRIPS[name]
+    now = [0.0]
 
     def drip(connection):
         connection.sendall(head)
-        for piece in pieces:
+        for piece in itertools.chain(begins, itertools.repeat(goes_on)):
+            now[0] += 1
             connection.sendall(piece)
-            time.sleep(TIMEOUT / 20)
 
     with serving(drip) as (port, came):
-        client = impatient(f"http://127.0.0.1:{port}")
-        started = time.monotonic()
-        with pytest.raises(PipedriveConnectionError, match=r"within 0\.5 s") as raised:
+        client = client_at(f"http://127.0.0.1:{port}", clock=lambda: now[0])
+        with pytest.raises(PipedriveConnectionError, match="did not end within 30 s") as raised:
             client.add_lead_label("Slow", "blue")
-        assert time.monotonic() - started < 4 * TIMEOUT
         assert raised.value.in_doubt
         assert len(came) == 1
         client.close()
 
 
 @pytest.mark.parametrize("sent", [len(PACKED), len(PACKED) - 9])
-def test_a_packed_reply_is_read_and_a_cut_one_is_not(sent):
+def test_a_packed_reply_is_read_and_a_cut_one_is_not(monkeypatch, sent):
+    monkeypatch.setattr(client_module, "CHUNK", 5)  # as if it came in pieces
+
     def reply(connection):
         connection.sendall(JSON_200 + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(PACKED))
-        connection.sendall(PACKED[:5])
-        time.sleep(0.02)
-        connection.sendall(PACKED[5:sent])
+        connection.sendall(PACKED[:sent])
 
     with serving(reply) as (port, _):
-        client = impatient(f"http://127.0.0.1:{port}")
+        client = client_at(f"http://127.0.0.1:{port}")
         if sent == len(PACKED):
             assert client.add_lead_label("Packed", "blue")["title"] == "x" * 50
         else:
@@ -511,7 +505,7 @@ def test_a_post_over_tls_that_breaks_is_repeated_only_if_it_was_never_sent(
             underneath.sendall(b"no TLS record at all")
 
     with serving(break_off, lambda connection: context.wrap_socket(connection, server_side=True)) as (port, came):
-        client = impatient(f"https://127.0.0.1:{port}")
+        client = client_at(f"https://127.0.0.1:{port}")
         with pytest.raises(PipedriveConnectionError) as raised:
             client.add_lead_label("Once", "blue")
         client.close()

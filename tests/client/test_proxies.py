@@ -105,8 +105,9 @@ def running(handler, certificate=None):
 
 @pytest.fixture
 def proxy(monkeypatch):
-    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in ("NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     with running(Proxy) as server:
         for name in ("http_proxy", "https_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
@@ -161,10 +162,10 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(proxy, certificate):
 
 
 @pytest.mark.parametrize("trouble", ["wants a login", "nobody there"])
-def test_a_proxy_in_trouble_is_named_and_nothing_was_sent(proxy, monkeypatch, trouble):
+def test_a_proxy_in_trouble_is_named_and_nothing_was_sent(proxy, nobody, monkeypatch, trouble):
     proxy.wants_login = trouble == "wants a login"
     if trouble == "nobody there":
-        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("https_proxy", nobody)
     client = client_of(base_url="https://127.0.0.1:1")
     with pytest.raises(PipedriveConnectionError, match=r"proxy\. Check its variables HTTPS_PROXY") as raised:
         client.add_lead_label("Nowhere", "blue")
@@ -229,7 +230,7 @@ def test_an_answer_may_take_longer_than_a_connection(monkeypatch):
 
     class Slow(Sources):
         def do_GET(self):
-            time.sleep(0.6)
+            time.sleep(0.6)  # real time: longer than a connection may take; however much longer, it is waited for
             super().do_GET()
 
     with running(Slow) as server:

@@ -24,6 +24,7 @@ from airflow_provider_pipedrive_leads.files.comma_separated import CsvTable
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.json_lines import JsonLinesTable
 from airflow_provider_pipedrive_leads.files.table import Column
+from tests.unhurried import unhurried
 
 
 def write(table, path, rows=None):
@@ -91,6 +92,7 @@ def test_a_null_in_a_csv_of_one_column_is_no_empty_line(read, tmp_path):
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.text('",\r\n\0 =;\t', max_size=6) | st.none()
 
 
+@unhurried
 @given(st.lists(st.tuples(TEXTS, TEXTS)))
 def test_any_text_comes_back_from_csv(rows):
     file = io.BytesIO()
@@ -110,6 +112,7 @@ JSON = st.recursive(
 )
 
 
+@unhurried
 @given(st.lists(st.tuples(TEXTS, JSON)), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_json_comes_back_from_json_lines(rows, name):
     file = io.BytesIO()

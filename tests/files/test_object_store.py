@@ -7,6 +7,7 @@ import json
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 from upath import UPath
 
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
@@ -18,6 +19,7 @@ KEYS = {"key": "any", "secret": "any"}
 
 @pytest.fixture(scope="module")
 def server():
+    S3FileSystem.clear_instance_cache()  # an earlier server may have had the same port
     running = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import fcntl
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField, Option
 from airflow_provider_pipedrive_leads.leads.catalogue_cache import SECONDS_TO_LIVE, CatalogueCache
+from tests.until import until
 
 CATALOGUE = Catalogue((CustomField(1, "a" * 40, "Company size", "enum", (Option("1", "1-10"),)),), {"l1": "Hot"})
 
@@ -21,7 +22,6 @@ class Account:
 
     def read(self):
         self.asked += 1
-        time.sleep(0.01)
         return CATALOGUE
 
 
@@ -38,14 +38,20 @@ def test_it_is_read_once_and_comes_back_the_same(folder):
 
 
 def test_tasks_that_start_together_read_it_once(folder):
-    account = Account()
-    threads = [
-        threading.Thread(target=lambda: CatalogueCache("acme", folder=folder).get(account.read)) for _ in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    account, come = Account(), []
+
+    def read():
+        until(lambda: len(come) == 16)
+        with (folder / "catalogue-acme.lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # who comes now has to wait
+        return account.read()
+
+    def task(number):
+        come.append(number)
+        return CatalogueCache("acme", folder=folder).get(read)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(task, range(16))) == [CATALOGUE] * 16
     assert account.asked == 1
 
 

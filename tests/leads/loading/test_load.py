@@ -6,11 +6,13 @@ import uuid
 
 import pytest
 
+from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveConfigError,
     PipedriveDailyBudgetError,
     PipedriveValidationError,
 )
+from airflow_provider_pipedrive_leads.client import PipedriveClient
 from tests.leads.loading.loads import failing_load, into, keyed, load, told, writes
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -310,22 +312,20 @@ def test_a_dry_run_writes_nothing_and_tells_the_cost(sandbox, client, person_id,
 
 
 def test_a_load_that_the_day_cannot_pay_does_not_begin(sandbox, client, person_id, prefix):
-    if sandbox.control.choices()["rate_headers"] == "absent":
-        pytest.skip("the server does not tell what is left")
+    sandbox.control.set_choice("rate_headers", "present")
+    sandbox.control.freeze("2026-03-04T18:00:00Z")  # no day ends by itself
     rows = plain_rows(person_id, 20)
-    try:
-        sandbox.control.set_budget(400)
-        with pytest.raises(PipedriveDailyBudgetError, match="Nothing was written"):
-            load(client, rows, key_prefix=prefix, reserve=200)
-        assert writes(sandbox) == []
-        sandbox.control.set_budget(10_000)
-        with pytest.raises(PipedriveDailyBudgetError):
-            load(client, rows, key_prefix=prefix, reserve=9_700)
-        whole_day = client.usage.daily_tokens
-        with pytest.raises(PipedriveDailyBudgetError, match=f"A whole day has {whole_day}: on_daily_budget"):
-            load(client, rows, key_prefix=prefix, reserve=whole_day)
-    finally:
-        sandbox.control.set_budget(1_000_000)
+    sandbox.control.set_budget(400)
+    with pytest.raises(PipedriveDailyBudgetError, match="Nothing was written"):
+        load(client, rows, key_prefix=prefix, reserve=200)
+    assert writes(sandbox) == []
+    sandbox.control.set_budget(10_000)
+    with pytest.raises(PipedriveDailyBudgetError):
+        load(client, rows, key_prefix=prefix, reserve=9_700)
+    whole_day = client.usage.daily_tokens
+    with pytest.raises(PipedriveDailyBudgetError, match=f"A whole day has {whole_day}: on_daily_budget"):
+        load(client, rows, key_prefix=prefix, reserve=whole_day)
+    sandbox.control.set_budget(1_000_000)
     assert load(client, rows, key_prefix=prefix)["created"] == 20
 
 
@@ -339,11 +339,7 @@ def test_what_the_server_stores_otherwise_is_reported(sandbox, client, person_id
 
 
 def test_an_account_that_overwrites_the_key_is_found_out_at_the_first_lead(sandbox, prefix):
-    if sandbox.control.choices()["oauth_origin_id"] == "kept":
-        pytest.skip("this account keeps it")
-    from airflow_provider_pipedrive_leads.api.connection import read_connection
-    from airflow_provider_pipedrive_leads.client import PipedriveClient
-
+    sandbox.control.set_choice("oauth_origin_id", "overwritten")
     connection = sandbox.oauth_connection
     app = PipedriveClient(read_connection(extra=connection["extra"]))
     person = app.add_person("Robin Example")["id"]

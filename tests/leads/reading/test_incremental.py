@@ -15,6 +15,7 @@ from airflow_provider_pipedrive_leads.leads.reading.incremental import (
     stream_key,
     window_start,
 )
+from tests.unhurried import unhurried
 
 NOON = "2026-05-01T12:00:00Z"
 ONE = "2026-05-01T13:00:00Z"
@@ -61,6 +62,7 @@ def test_what_was_there_at_the_first_try_is_remembered():
     assert past_at_first_try(run, "k", Past(ONE, ids=["a", "b"])) == Past(NOON, ids=["a"])
 
 
+@unhurried
 @given(st.lists(st.sampled_from([None, NOON, ONE, "2025-01-01T00:00:00Z"]), max_size=6))
 def test_a_watermark_never_moves_back(watermarks):
     past = Past()

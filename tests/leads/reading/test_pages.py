@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from uuid import UUID
 
 import msgspec
@@ -12,6 +11,7 @@ import pytest
 from airflow_provider_pipedrive_leads.api.endpoints import Call
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.api.replies import Reply
+from airflow_provider_pipedrive_leads.leads.reading import pages as pages_module
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
 from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN, LeadPages
 from airflow_provider_pipedrive_leads.leads.reading.walk import BY_CHANGE, Page, Question
@@ -56,26 +56,36 @@ def test_the_live_form_needs_no_heads_for_its_ids():
 
 
 class SlowApi(LeadsApi):
-    """Answers an empty page a while after it was asked for."""
+    """Answers an empty page a while after it was asked for, by the clock of this object."""
 
-    def __init__(self, headers: dict[str, str]) -> None:
+    def __init__(self, headers: dict[str, str], seconds: float) -> None:
         self._headers = headers
+        self._seconds = seconds
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
 
     def send(self, call: Call) -> Reply:
-        time.sleep(0.02)
+        self._now += self._seconds
         return Reply(200, self._headers, {"data": []})
 
 
 @pytest.mark.parametrize(
-    ("headers", "asked_at"),
+    ("headers", "seconds", "asked_at"),
     [
-        ({"date": "Sat, 31 Jan 2026 09:30:00 GMT"}, "2026-01-31T09:29:59Z"),
-        ({}, None),
-        ({"date": "Fri, 31 Dec 9999 23:59:59 -0500"}, None),
+        ({"date": "Sat, 31 Jan 2026 09:30:00 GMT"}, 0.02, "2026-01-31T09:29:59Z"),
+        ({"date": "Sat, 31 Jan 2026 09:30:00 GMT"}, 59.5, "2026-01-31T09:29:00Z"),
+        ({}, 0.02, None),
+        ({"date": "Fri, 31 Dec 9999 23:59:59 -0500"}, 0.02, None),
     ],
-    ids=["told when it answered", "untold", "told a time that no clock shows"],
+    ids=["told when it answered", "told late", "untold", "told a time that no clock shows"],
 )
-def test_a_page_has_the_time_at_which_it_was_asked_for_not_that_of_a_slow_answer(headers, asked_at):
-    with LeadPages(SlowApi(headers), Selection().filters()) as pages:
+def test_a_page_has_the_time_at_which_it_was_asked_for_not_that_of_a_slow_answer(
+    monkeypatch, headers, seconds, asked_at
+):
+    api = SlowApi(headers, seconds)
+    monkeypatch.setattr(pages_module, "time", api)
+    with LeadPages(api, Selection().filters()) as pages:
         page = pages.ask(BY_CHANGE, Question(None, 0), 10, archived=False).result()
     assert page.asked_at == asked_at

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.leads.writing.contacts import BREATH, elected
+from tests.unhurried import unhurried
 
 LONGEST_COMMIT = 500
 """Milliseconds for which the promise is made."""
@@ -43,11 +44,13 @@ def played(tasks: list[Creator]) -> tuple[set[int], set[int]]:
     return there_from.keys() - there_until.keys(), taken
 
 
+@unhurried
 @given(creators(LONGEST_COMMIT))
 def test_exactly_one_stays_and_all_take_it(tasks):
     assert played(tasks) == ({0}, {0})
 
 
+@unhurried
 @given(creators(10 * LONGEST_COMMIT))
 def test_one_stays_however_long_a_commit_takes(tasks):
     stays, taken = played(tasks)

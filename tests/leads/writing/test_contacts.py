@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import urllib3
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveValidationError
@@ -18,8 +17,10 @@ from airflow_provider_pipedrive_leads.leads.writing.contacts import (
     find_or_create_organization,
     find_or_create_person,
 )
+from tests.until import until
 
 DAY = 24 * 3600
+NOW = datetime(2026, 3, 1, 0, 5, tzinfo=UTC)
 PERSONS, ORGANIZATIONS = "/api/v2/persons", "/api/v2/organizations"
 KINDS = {
     PERSONS: (find_or_create_person, "get_persons", "add_person"),
@@ -47,10 +48,7 @@ def lagging(sandbox):
 @pytest.fixture
 def yesterday(sandbox):
     """The sandbox's time is a day ago until the test moves it."""
-    sandbox.control.freeze((datetime.now(UTC) - timedelta(days=1)).isoformat())
-    yield
-    sandbox.control.freeze(datetime.now(UTC).isoformat())
-    sandbox.control.unfreeze()
+    sandbox.control.freeze((datetime.fromisoformat(sandbox.control.now()) - timedelta(days=1)).isoformat())
 
 
 def named(client, path: str, name: str) -> list[int]:
@@ -258,13 +256,30 @@ def test_a_create_that_broke_off_leaves_one(sandbox, client, lagging, path, faul
     assert calls(sandbox, "POST", path) == sent
 
 
-def test_a_create_whose_reply_does_not_come_in_time_leaves_one(sandbox, lagging):
-    settings = read_connection(password=sandbox.token, extra={"base_url": sandbox.url, "timeout": 0.3})
-    client = PipedriveClient(settings)
-    sandbox.control.fault("POST", PERSONS, "delay", seconds=0.6)
-    found = find_or_create_person(client, {"name": "Slow"}, sleep=lambda seconds: time.sleep(min(seconds, 0.5)))
+def test_a_create_whose_reply_does_not_come_in_time_leaves_one(sandbox, client, lagging, monkeypatch):
+    """It is given up while the server has it in hand, and done while it is looked for."""
+    add, wait = client.add_person, urllib3.connection.HTTPConnection.getresponse
+
+    def add_impatiently(*arguments, **fields):
+        monkeypatch.setattr(urllib3.connection.HTTPConnection, "getresponse", give_up)
+        return add(*arguments, **fields)
+
+    def give_up(connection):
+        monkeypatch.setattr(urllib3.connection.HTTPConnection, "getresponse", wait)
+        until(sandbox.control.held)
+        connection.timeout = 0.01
+        return wait(connection)
+
+    def go_on(_):
+        sandbox.control.let_go()
+        until(lambda: not sandbox.control.held())
+
+    monkeypatch.setattr(client, "add_person", add_impatiently)
+    sandbox.control.fault("POST", PERSONS, "hold")
+    sandbox.control.reset_counters()
+    found = find_or_create_person(client, {"name": "Slow"}, sleep=go_on)
     assert named(client, PERSONS, "Slow") == [found]
-    client.close()
+    assert calls(sandbox, "POST") == 1
 
 
 def test_absence_is_believed_only_after_the_settling_time(sandbox, client, lagging):
@@ -310,18 +325,21 @@ def test_to_create_one_takes_a_search_two_pages_of_the_newest_and_the_create(san
     assert sandbox.control.counters()["tokens"] == 45
 
 
+def rows_of_an_hour():
+    """A row of each minute, the newest first."""
+    return iter({"id": age, "add_time": (NOW - timedelta(minutes=age)).isoformat()} for age in range(60))
+
+
 def test_the_list_is_read_no_further_than_needed():
-    now = datetime.now(UTC)
-    rows = iter({"id": age, "add_time": (now - timedelta(minutes=age)).isoformat()} for age in range(60))
-    assert [row["id"] for row in _recent(rows, now - timedelta(minutes=20))] == [*range(21)]
+    rows = rows_of_an_hour()
+    assert [row["id"] for row in _recent(rows, NOW - timedelta(minutes=20))] == [*range(21)]
     assert next(rows)["id"] == 22
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_machine_whose_clock_is_wrong_reads_the_newest_all_the_same(hours):
-    now = datetime.now(UTC)
-    rows = [{"id": age, "add_time": (now - timedelta(minutes=age)).isoformat()} for age in range(60)]
-    read = [row["id"] for row in _recent(rows, now + timedelta(hours=hours) - timedelta(minutes=15))]
+    believed = NOW + timedelta(hours=hours)
+    read = [row["id"] for row in _recent(rows_of_an_hour(), believed - timedelta(minutes=15))]
     assert read[:16] == [*range(16)]
 
 
@@ -331,17 +349,18 @@ def test_a_machine_whose_clock_is_wrong_reads_the_newest_all_the_same(hours):
 @pytest.mark.parametrize("path", KINDS)
 def test_eight_threads_that_want_the_same_new_contact_get_one(sandbox, client, lagging, path):
     find, *_ = KINDS[path]
-    together = threading.Barrier(8)
 
     def want(_: int) -> int:
-        together.wait()
-        return find(client, {"name": f"Wanted by all of {path}"})
+        return find(client, {"name": f"Wanted by all of {path}"}, sleep=no_time)
 
     sandbox.control.reset_counters()
-    sandbox.control.fault("POST", path, "delay", times=3, seconds=0.2)
+    sandbox.control.fault("POST", path, "hold", times=8)
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(want, range(8)))
-    assert calls(sandbox, "POST", path) > 1
+        wanting = pool.map(want, range(8))
+        until(lambda: sandbox.control.held() == 8)  # all have looked, and found nobody
+        sandbox.control.let_go()
+        found = set(wanting)
+    assert calls(sandbox, "POST", path) == 8
     assert named(client, path, f"Wanted by all of {path}") == [*found]
 
 

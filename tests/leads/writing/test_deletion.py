@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
@@ -110,6 +108,7 @@ def test_a_refused_try_does_not_undo_an_earlier_doubt(sandbox, client, lead_id):
 def test_a_spent_day_is_no_reason_to_be_content_later(sandbox, client):
     """With on_daily_budget="wait" the task goes on in the same try."""
     memory = Memory()
+    sandbox.control.freeze("2026-03-04T18:00:00Z")  # no day ends meanwhile
     sandbox.control.set_budget(0)
     with pytest.raises(PipedriveDailyBudgetError):
         delete_once(client, UNKNOWN_LEAD, memory)
@@ -132,11 +131,9 @@ def test_what_is_no_id_is_not_sent(sandbox, client):
     assert sandbox.control.counters()["calls"] == 0
 
 
-def test_what_was_never_sent_does_not_make_a_wrong_id_look_deleted(client, no_waiting):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+def test_what_was_never_sent_does_not_make_a_wrong_id_look_deleted(client, nobody):
     memory = Memory()
-    settings = read_connection(password="x" * 40, extra={"base_url": f"http://127.0.0.1:{port}"})
+    settings = read_connection(password="x" * 40, extra={"base_url": nobody})
     with pytest.raises(PipedriveConnectionError, match="cannot be reached"):
         delete_once(PipedriveClient(settings), UNKNOWN_LEAD, memory)
     with pytest.raises(PipedriveNotFoundError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, Pi
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.leads.writing.labels import WantedLabel, ensure_labels, named, wanted_labels
 from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
+from tests.until import until
 
 SETTLE = 30.0
 LABELS = "/v1/leadLabels"
@@ -259,23 +259,21 @@ def test_a_younger_twin_of_another_task_is_left_to_that_task(sandbox, client, ot
 def test_eight_tasks_at_once_leave_one_of_each(sandbox, patience):
     settings = read_connection(password=sandbox.token, extra={"base_url": sandbox.url})
     names = ["Crowd one", "Crowd two", "Crowd three"]
-    start = threading.Barrier(8)
     sandbox.control.reset_counters()
-    sandbox.control.set_delay("reply", 0.02)
+    sandbox.control.fault("POST", LABELS, "hold", times=8)
 
     def task(number):
         client = PipedriveClient(settings)
-        start.wait()
         try:
             return ensure(client, names if number % 2 else names[::-1], patience)
         finally:
             client.close()
 
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            given = list(pool.map(task, range(8)))
-    finally:
-        sandbox.control.set_delay("reply", 0)
+    with ThreadPoolExecutor(8) as pool:
+        tasks = pool.map(task, range(8))
+        until(lambda: sandbox.control.held() == 8)  # each has seen that its first label is not there
+        sandbox.control.let_go()
+        given = list(tasks)
     client = PipedriveClient(settings)
     left = {name: [label["id"] for label in present(sandbox, client, name)] for name in names}
     client.close()
