@@ -156,7 +156,7 @@ class JumpingTime:
         self._lock = threading.Lock()  # without it a jump of one thread undoes another's, and time runs backwards
 
     def monotonic(self) -> float:
-        return time.monotonic() + self._jumped
+        return time.monotonic() + self._jumped  # real time: nobody waits by it, for every sleep is a jump
 
     def sleep(self, seconds: float) -> None:
         with self._lock:

@@ -11,13 +11,15 @@ Found = TypeVar("Found")
 BETWEEN_LOOKS = 0.005
 
 
-def until(happened: Callable[[], Found]) -> Found:
+def until(happened: Callable[[], Found], between: float = BETWEEN_LOOKS) -> Found:
     """Look again and again until something is there, and give it; what never comes meets the test's own time limit.
 
     There is no deadline here on purpose: how long a machine takes is not what a test is about.
+
+    :param between: seconds between two looks, where looking is work.
     """
     while not (found := happened()):
-        time.sleep(BETWEEN_LOOKS)
+        time.sleep(between)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.example_dags.runs import EXAMPLES
-from tests.operators.conftest import airflow_database, clear_and_run, connection, run_dag  # noqa: F401
+from tests.operators.conftest import airflow_database, clear_and_run, connection, run_dag, while_waiting  # noqa: F401
 
 SHORTEST_WORD = 6
 
@@ -36,7 +36,7 @@ def _name(request):
 @pytest.fixture
 def quiet_logs(sandbox, capfd):
     """Look through all that is logged while a test runs for what only leads can tell: titles and names of contacts."""
-    sandbox.control.advance(3600)  # what the tests before changed lies behind every overlap
+    sandbox.control.advance(3600)  # what is there already lies behind every overlap
     yield
     logged = "".join(capfd.readouterr())
     assert "DagRun Finished" in logged

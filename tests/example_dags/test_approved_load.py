@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
+import logging
 import threading
-import time
-from contextlib import suppress
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from tests.leads.loading.loads import keyed, writes
+from tests.until import until
 
 PREFIX = "crm-"
-SECONDS_TO_ASK = 60
 WHO = {"id": "1", "name": "Robin"}
 
 pytestmark = [
@@ -25,8 +25,6 @@ pytestmark = [
 @pytest.fixture
 def path(sandbox, client, tmp_path):
     """A file with a new lead, one that differs, one that is there already, and one without a contact."""
-    for lead in keyed(sandbox, PREFIX).values():
-        client.delete_lead(lead["id"])
     person = client.add_person("Robin Example")["id"]
     for key, title in (("old", "Old title"), ("same", "Same as in the file")):
         client.add_lead(title, person_id=person, origin_id=PREFIX + key)
@@ -48,37 +46,60 @@ def answered(run_dag, example, path):
     """Give a function that runs the DAG, answers its question, and tells what was asked and what came of it."""
 
     def run(answer):
-        asked = []
-        person = threading.Thread(target=lambda: asked.append(answer_question(answer)), daemon=True)
-        person.start()
-        ran = run_dag(example, run_conf={"path": str(path)})
-        person.join()
-        return asked[0], ran
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as people:
+            asked = people.submit(answer_question, answer, over)
+            try:
+                ran = run_dag(example, run_conf={"path": str(path)})
+            finally:
+                over.set()
+        return asked.result(), ran
 
     return run
 
 
-def answer_question(answer):
-    """Answer the one question that is open, as Airflow's API does, and give its subject and body."""
+def answer_question(answer, over=None):
+    """Answer the one question that is open, as Airflow's API does, and give its subject and body.
+
+    :param over: an event that tells that nothing will be asked any more.
+    """
     from airflow.models.hitl import HITLDetail
     from airflow.models.trigger import handle_event_submit
     from airflow.triggers.base import TriggerEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
-    from sqlalchemy.exc import OperationalError
 
-    deadline = time.monotonic() + SECONDS_TO_ASK
-    while time.monotonic() < deadline:
-        with suppress(OperationalError), create_session() as session:  # SQLite, with two who write
-            question = session.scalars(select(HITLDetail).where(HITLDetail.responded_at.is_(None))).first()
-            if question is not None and question.task_instance.state == "awaiting_input":
-                question.responded_by, question.responded_at = WHO, datetime.now(UTC)
-                question.chosen_options = [answer]
-                event = TriggerEvent(question.as_resume_event_payload())
-                handle_event_submit(event, task_instance=question.task_instance, session=session)
-                return question.subject, question.body
-        time.sleep(0.1)
-    raise AssertionError("nothing was asked")
+    with waiting_for_answers() as waiting:
+        until(lambda: waiting.is_set() or (over is not None and over.is_set()))
+    assert waiting.is_set(), "nothing was asked"
+    with create_session() as session:
+        (question,) = session.scalars(select(HITLDetail).where(HITLDetail.responded_at.is_(None)))
+        question.responded_by, question.responded_at = WHO, question.created_at
+        question.chosen_options = [answer]
+        event = TriggerEvent(question.as_resume_event_payload())
+        handle_event_submit(event, task_instance=question.task_instance, session=session)
+        return question.subject, question.body
+
+
+@contextmanager
+def waiting_for_answers():
+    """Give the event that a run has nothing more to do until somebody answers.
+
+    An answer before that is lost: Airflow is then still writing down that the task waits.
+    """
+    waiting = threading.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record):
+            if "Waiting for Human-in-the-loop input" in record.msg:
+                waiting.set()
+
+    told, watch = logging.getLogger("airflow.sdk.definitions.dag"), Watch()
+    told.addHandler(watch)
+    try:
+        yield waiting
+    finally:
+        told.removeHandler(watch)
 
 
 def test_what_is_approved_is_loaded_and_the_question_tells_what_it_is(answered, sandbox, path):

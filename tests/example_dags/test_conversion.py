@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 
 from airflow_provider_pipedrive_leads.leads.waiting import polling
@@ -28,28 +25,6 @@ def quick(example, monkeypatch):
 @pytest.fixture
 def lead_id(client, person_id):
     return client.add_lead("To be converted", person_id=person_id)["id"]
-
-
-@pytest.fixture
-def while_waiting(sandbox):
-    """Give a function that lets somebody do something in Pipedrive once the DAG has looked for the lead."""
-    people = []
-
-    def let(do, *args):
-        def look_on():
-            while not any(seen["path"].startswith("/v1/leads/") for seen in sandbox.control.requests()):
-                time.sleep(0.1)
-            assert done == []
-            done.append(do(*args))
-
-        done = []
-        sandbox.control.reset_counters()
-        people.append(threading.Thread(target=look_on))
-        people[-1].start()
-
-    yield let
-    for person in people:
-        person.join()
 
 
 def deal_of(client, lead_id):

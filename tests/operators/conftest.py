@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
+
+from airflow_provider_pipedrive_leads.operators import task_memory
+from tests.until import until
+
+BUSY_MS = 300_000
+"""How long a connection to SQLite waits for another one that writes: as long as a test may take."""
 
 
 class Ran(NamedTuple):
@@ -16,17 +30,110 @@ class Ran(NamedTuple):
     returned: dict[Any, Any]
 
 
-@pytest.fixture(scope="session")
-def airflow_database():
+@cache
+def _new_database() -> sqlite3.Connection:
+    """A copy of what Airflow's database holds before anything has run, kept in memory."""
+    from airflow import settings
     from airflow.utils import db
+    from sqlalchemy import event
 
+    for engine in (settings.engine, settings.async_engine.sync_engine):
+        event.listen(engine, "connect", _wait_for_writers)
+        engine.dispose()
     db.initdb()
+    copy = sqlite3.connect(":memory:")
+    with closing(sqlite3.connect(settings.engine.url.database)) as found:
+        found.backup(copy)
+    return copy
+
+
+def _wait_for_writers(connection, _) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+
+@pytest.fixture
+def airflow_database():
+    """Give each test Airflow's database as it is when nothing has run: no DAGs, runs, XComs or variables of others."""
+    from airflow import settings
+
+    new = _new_database()
+    settings.Session.remove()
+    with closing(sqlite3.connect(settings.engine.url.database)) as database:
+        new.backup(database)
 
 
 @pytest.fixture
 def connection(sandbox, monkeypatch):
     """Point ``pipedrive_default`` at the sandbox."""
     monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", json.dumps(sandbox.connection))
+
+
+@pytest.fixture
+def sandbox_time(sandbox, monkeypatch):
+    """Let operators wait in the sandbox's time, which stands still meanwhile: what is due in it never comes too late.
+
+    Gives the sleeps.
+    """
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        sandbox.control.advance(seconds)
+
+    def now():
+        return datetime.fromisoformat(sandbox.control.now())
+
+    sandbox.control.freeze()
+    patience_of = task_memory.patience_of
+    monkeypatch.setattr(
+        task_memory, "patience_of", lambda *which: msgspec.structs.replace(patience_of(*which), sleep=sleep, now=now)
+    )
+    return slept
+
+
+class StandingClock:
+    """Stands in for ``datetime`` in a module that asks it for the time, which only a test moves."""
+
+    fromisoformat = staticmethod(datetime.fromisoformat)
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+    def now(self, zone) -> datetime:
+        return self.time.astimezone(zone)
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def while_waiting(sandbox):
+    """Give a function that lets somebody do something in Pipedrive once a sensor has looked at leads in vain.
+
+    That it asks for the same once more tells so.
+    """
+    over, done = threading.Event(), []
+
+    def in_vain():
+        asked = Counter(seen["path"] for seen in sandbox.control.requests() if seen["method"] == "GET")
+        return any(count > 1 and "/leads" in path for path, count in asked.items())
+
+    def wait_and_do(do, *args, **options):
+        until(lambda: in_vain() or over.is_set())
+        assert not over.is_set(), "nobody looked a second time"
+        do(*args, **options)
+
+    with ThreadPoolExecutor(1) as people:
+
+        def let(do, *args, **options):
+            sandbox.control.reset_counters()
+            done.append(people.submit(wait_and_do, do, *args, **options))
+
+        yield let
+        over.set()
+    for each in done:
+        each.result()
 
 
 @pytest.fixture

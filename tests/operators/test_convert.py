@@ -19,7 +19,9 @@ START = "/api/v2/leads/*/convert/deal"
 STATUS = "/api/v2/leads/*/convert/status/*"
 DAY = {"logical_date": datetime(2026, 1, 1, tzinfo=UTC), "run_after": datetime(2026, 1, 1, tzinfo=UTC)}
 RETRIES = {"retries": 2, "retry_delay": timedelta(0)}
-QUICK = {"poll_interval": 0.05, "settle": 0.2}
+PATIENT = {"poll_interval": 5, "settle": 30}
+LASTS = 7
+"""Seconds that a conversion takes. No time passes but what is slept."""
 LONG = pytest.mark.long
 IN_WORKER, IN_TRIGGER = pytest.param(False, id="worker"), pytest.param(True, id="trigger")
 IN_WORKER_LONG, IN_TRIGGER_LONG = (
@@ -28,13 +30,9 @@ IN_WORKER_LONG, IN_TRIGGER_LONG = (
 )
 
 
-LONGER_THAN_A_RUN = conversion.FIRST_WAIT - 1
-"""How long a conversion takes that a trigger has to wait for, on a busy machine too."""
-
-
 @pytest.fixture
-def sleeps(sandbox, monkeypatch):
-    """The triggers' sleeps, which let the sandbox's time pass instead."""
+def sleeps(sandbox, sandbox_time, monkeypatch):
+    """The triggers' sleeps, in the sandbox's time like those of the operators."""
     slept = []
 
     async def sleep(seconds):
@@ -45,24 +43,22 @@ def sleeps(sandbox, monkeypatch):
         slept.append("night")
 
     monkeypatch.setattr(conversion, "_sleep", sleep)
+    monkeypatch.setattr(conversion, "_now", lambda: datetime.fromisoformat(sandbox.control.now()))
     monkeypatch.setattr(daily_budget, "_sleep", sleep_over_midnight)
     return slept
 
 
 @pytest.fixture
 def new_lead(sandbox, client, person_id):
-    """Give a function that creates a lead; conversions take a moment."""
-    sandbox.control.set_delay("conversion", 0.1)
-    sandbox.control.clear_faults()
+    """Give a function that creates a lead; conversions take a while."""
+    sandbox.control.set_delay("conversion", LASTS)
 
     def new():
         lead_id = client.add_lead("To convert", person_id=person_id)["id"]
         sandbox.control.reset_counters()
         return lead_id
 
-    yield new
-    sandbox.control.set_delay("conversion", 1)
-    sandbox.control.clear_faults()
+    return new
 
 
 @pytest.fixture
@@ -76,24 +72,22 @@ def starts(sandbox):
 
 def converting(lead_id, **options):
     with DAG("convert", schedule=None, default_args=RETRIES) as dag:
-        PipedriveConvertLeadOperator(task_id="convert", lead_id=lead_id, **{**QUICK, **options})
+        PipedriveConvertLeadOperator(task_id="convert", lead_id=lead_id, **{**PATIENT, **options})
     return dag
 
 
 @pytest.mark.parametrize("deferrable", [IN_WORKER, IN_TRIGGER])
 def test_there_and_back(run_dag, sandbox, client, new_lead, deals_of, deferrable, sleeps):
     lead_id = new_lead()
-    if deferrable:
-        sandbox.control.set_delay("conversion", LONGER_THAN_A_RUN)
     with DAG("there_and_back", schedule=None, params={"lead": lead_id, "stage": 7}) as dag:
         there = PipedriveConvertLeadOperator(
             task_id="there",
             lead_id="{{ params.lead }}",
             stage_id="{{ params.stage }}",
             deferrable=deferrable,
-            poll_interval="{{ 0.05 }}",
+            poll_interval="{{ 5 }}",
         )
-        PipedriveConvertDealOperator(task_id="back", deal_id=there.output, deferrable=deferrable, poll_interval=0.05)
+        PipedriveConvertDealOperator(task_id="back", deal_id=there.output, deferrable=deferrable, poll_interval=5)
     ran = run_dag(dag)
     assert ran.state == "success"
     deal_id = ran.returned["there"]
@@ -107,10 +101,10 @@ def test_there_and_back(run_dag, sandbox, client, new_lead, deals_of, deferrable
 def test_mapped(run_dag, sandbox, new_lead, deals_of, deferrable):
     lead_ids = [new_lead() for _ in range(2)]
     with DAG("mapped_convert", schedule=None) as dag:
-        there = PipedriveConvertLeadOperator.partial(task_id="there", deferrable=deferrable, **QUICK).expand(
+        there = PipedriveConvertLeadOperator.partial(task_id="there", deferrable=deferrable, **PATIENT).expand(
             lead_id=lead_ids
         )
-        PipedriveConvertDealOperator.partial(task_id="back", deferrable=deferrable, **QUICK).expand(
+        PipedriveConvertDealOperator.partial(task_id="back", deferrable=deferrable, **PATIENT).expand(
             deal_id=there.output
         )
     ran = run_dag(dag)
@@ -125,9 +119,9 @@ def test_mapped(run_dag, sandbox, new_lead, deals_of, deferrable):
 )
 def test_a_start_without_an_answer_makes_one_deal(run_dag, sandbox, new_lead, deals_of, kind):
     lead_id = new_lead()
-    sandbox.control.set_delay("conversion", 0.1)
-    sandbox.control.fault("POST", START, kind, after=0.1)
-    ran = run_dag(converting(lead_id, settle=0.4))
+    sandbox.control.fault("POST", START, kind, after=10)
+    ran = run_dag(converting(lead_id))
+    sandbox.control.advance(3600)  # nothing is under way any more
     assert deals_of(lead_id) == [ran.returned["convert"]]
     assert starts(sandbox) == (2 if kind == "close_before" else 1)
 
@@ -183,7 +177,6 @@ def test_an_error_in_the_trigger_is_raised_by_the_task(run_dag, sandbox, new_lea
 
     monkeypatch.setattr(conversion, "_sleep", sleep)
     lead_id = new_lead()
-    sandbox.control.set_delay("conversion", LONGER_THAN_A_RUN)
     ran = run_dag(converting(lead_id, deferrable=True))
     assert (ran.tasks, sleeps, starts(sandbox)) == ({"convert": "failed"}, [conversion.FIRST_WAIT], 1)
 
@@ -214,7 +207,7 @@ def test_a_conversion_that_pipedrive_ended_fails_at_once_and_can_be_cleared(
 def test_a_late_conversion_fails_at_once(run_dag, sandbox, new_lead, deferrable):
     lead_id = new_lead()
     sandbox.control.set_delay("conversion", 3600)
-    ran = run_dag(converting(lead_id, deferrable=deferrable, conversion_timeout=0.3))
+    ran = run_dag(converting(lead_id, deferrable=deferrable, conversion_timeout=30))
     assert (ran.tasks, starts(sandbox)) == ({"convert": "failed"}, 1)
 
 
@@ -269,7 +262,6 @@ def test_a_day_that_is_spent_while_the_trigger_waits(run_dag, sandbox, new_lead,
 
     monkeypatch.setattr(conversion, "_sleep", sleep)
     lead_id = new_lead()
-    sandbox.control.set_delay("conversion", LONGER_THAN_A_RUN)
     ran = run_dag(converting(lead_id, deferrable=True, on_daily_budget=choice))
     assert (ran.tasks, starts(sandbox)) == ({"convert": state}, 1)
     assert sleeps == [conversion.FIRST_WAIT, "night"][: 1 + (choice == "wait")]

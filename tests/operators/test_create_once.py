@@ -21,15 +21,17 @@ def named(sandbox, title):
 
 
 @pytest.mark.parametrize("kind", ["close_before", "close_after", "close_and_finish"])
-def test_a_create_that_is_cut_makes_one_lead(run_dag, sandbox, person_id, kind):
+def test_a_create_that_is_cut_makes_one_lead(run_dag, sandbox, sandbox_time, person_id, kind):
     title = f"Cut by {kind}"
-    sandbox.control.fault("POST", LEADS, kind, after=0.2)
+    sandbox.control.fault("POST", LEADS, kind, after=20)
     with DAG(f"cut_{kind}", schedule=None) as dag:
-        PipedriveCreateLeadOperator(task_id="create", title=title, person_id=person_id, settle=0.5)
+        PipedriveCreateLeadOperator(task_id="create", title=title, person_id=person_id, settle=30)
     done = run_dag(dag)
+    sandbox.control.advance(3600)  # nothing is under way any more
     (lead,) = named(sandbox, title)
     assert done.returned["create"] == lead["id"]
     assert lead["origin_id"].startswith("airflow-")
+    assert sandbox_time == ([] if kind == "close_after" else [30])
 
 
 @pytest.mark.usefixtures("no_waiting")

@@ -18,12 +18,9 @@ PLENTY = 1_000_000
 
 @pytest.fixture
 def spent_day(sandbox, no_waiting):
-    """It is noon, far from any zone's midnight; whatever a test leaves of the day's budget, the next finds plenty."""
+    """It is noon, far from any zone's midnight."""
     tomorrow = datetime.fromisoformat(sandbox.control.now()) + timedelta(days=1)
     sandbox.control.freeze(f"{tomorrow:%Y-%m-%d}T14:00:00Z")
-    sandbox.control.unfreeze()
-    yield
-    sandbox.control.set_budget(PLENTY)
     sandbox.control.unfreeze()
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("connection", "no_waiting")
 
 @pytest.fixture(autouse=True)
 def calm(sandbox):
-    """Let an hour pass, so that what the tests before changed lies behind every overlap."""
+    """Let an hour pass, so that all that is there already lies behind every overlap."""
     sandbox.control.advance(3600)
 
 
@@ -173,15 +173,14 @@ def test_what_does_not_go_together_fails_before_a_request(run_dag, sandbox, tmp_
 def test_a_watermark_that_cannot_be_is_an_error_until_a_full_refresh(run_dag, sandbox, tmp_path, kept, monkeypatch):
     from airflow_provider_pipedrive_leads.leads.reading import incremental as room
 
-    dag_id = f"odd_{abs(hash(str(kept)))}"
-    dag = incremental(dag_id, f"{tmp_path}/leads.jsonl")
+    dag = incremental("odd", f"{tmp_path}/leads.jsonl")
     with monkeypatch.context() as patch:
         patch.setattr(room, "after", lambda past, **_: kept)
         assert run_dag(dag, **on(1)).state == "success"
     (tmp_path / "leads.jsonl").unlink()
     assert run_dag(dag, **on(2)).tasks["export"] == "failed"
     assert list(tmp_path.iterdir()) == []
-    refreshed = incremental(dag_id, f"{tmp_path}/leads.jsonl", full_refresh=True)
+    refreshed = incremental("odd", f"{tmp_path}/leads.jsonl", full_refresh=True)
     assert run_dag(refreshed, **on(3)).returned["export"]["rows"] == sandbox.control.lead_count()
 
 

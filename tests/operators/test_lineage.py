@@ -139,7 +139,7 @@ def test_openlineage_tells_of_an_export(sandbox, leads, client, tmp_path):
         "AIRFLOW_CONN_DATABASE": json.dumps({"conn_type": "sqlite", "host": "/data/crm.db", "password": "hidden"}),
     }
     command = [sys.executable, str(tmp_path / "dags" / "told.py")]
-    run = subprocess.run(command, env=env, timeout=100, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert run.returncode == 0, run.stdout
     assert "non-valid metadata" not in run.stdout
     text = events.read_text()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import threading
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import pytest
@@ -20,6 +18,8 @@ from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.leads.waiting import allowance, polling
+from airflow_provider_pipedrive_leads.operators import daily_budget
+from airflow_provider_pipedrive_leads.sensors import waiting
 from airflow_provider_pipedrive_leads.sensors.leads import (
     PipedriveLeadConversionSensor,
     PipedriveLeadSensor,
@@ -27,6 +27,7 @@ from airflow_provider_pipedrive_leads.sensors.leads import (
 )
 from airflow_provider_pipedrive_leads.triggers import conversion as conversion_trigger
 from airflow_provider_pipedrive_leads.triggers import leads as leads_trigger
+from tests.operators.conftest import StandingClock
 
 UNKNOWN = "4d1b0a50-1f7a-11ef-8c3b-6f1e2a9d7c55"
 SENSORS = (PipedriveLeadSensor, PipedriveLeadsSensor, PipedriveLeadConversionSensor)
@@ -34,34 +35,26 @@ QUICK = {"deferrable": True, "poll_interval": 0.3}
 
 
 @pytest.fixture(autouse=True)
-def quick(connection, sandbox, monkeypatch):
+def quick(connection, no_waiting, monkeypatch):
     """Let short intervals pass, and triggers fire at once."""
     monkeypatch.setattr(polling, "SHORTEST_INTERVAL", 0.1)
     monkeypatch.setattr(allowance, "LONGEST_INTERVAL", 0.4)
     monkeypatch.setattr(leads_trigger, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(conversion_trigger, "FIRST_WAIT", 0.0)
-    yield
-    sandbox.control.clear_faults()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of the sensors."""
+    standing = StandingClock()
+    for module in (waiting, daily_budget):
+        monkeypatch.setattr(module, "datetime", standing)
+    return standing
 
 
 @pytest.fixture
 def lead_id(client, person_id):
     return client.add_lead("Before", person_id=person_id)["id"]
-
-
-def after_a_look(sandbox, change, *args, **options):
-    """Make a change once somebody has asked for leads."""
-    sandbox.control.reset_counters()
-
-    def wait_and_change():
-        while not any(seen["method"] == "GET" for seen in sandbox.control.requests()):
-            time.sleep(0.05)
-        time.sleep(0.2)
-        change(*args, **options)
-
-    thread = threading.Thread(target=wait_and_change)
-    thread.start()
-    return thread
 
 
 def looked(sensor, context=()):
@@ -73,18 +66,17 @@ def looked(sensor, context=()):
 
 
 @pytest.mark.parametrize("mode", [pytest.param("poke", marks=pytest.mark.long), "deferred"])
-def test_a_lead_is_waited_for(run_dag, sandbox, client, lead_id, mode):
+def test_a_lead_is_waited_for(run_dag, while_waiting, client, lead_id, mode):
     how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
     with DAG(f"waits_{mode}", schedule=None) as dag:
         PipedriveLeadSensor(task_id="wait", lead_id=lead_id, expected={"Company size": "{{ '11-50' }}"}, **how)
-    changing = after_a_look(sandbox, client.update_lead, lead_id, **{"Company size": "11-50"})
+    while_waiting(client.update_lead, lead_id, **{"Company size": "11-50"})
     ran = run_dag(dag)
-    changing.join()
     assert (ran.tasks, ran.returned) == ({"wait": "success"}, {"wait": lead_id})
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferred"])
-def test_leads_are_waited_for(run_dag, sandbox, client, lead_id, person_id, mode):
+def test_leads_are_waited_for(run_dag, while_waiting, client, lead_id, person_id, mode):
     how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
     with DAG(f"many_{mode}", schedule=None) as dag:
         PipedriveLeadsSensor(
@@ -95,29 +87,26 @@ def test_leads_are_waited_for(run_dag, sandbox, client, lead_id, person_id, mode
             expected={"title": "Before"},
             **how,
         )
-    changing = after_a_look(sandbox, client.add_lead, "Before", person_id=person_id)
+    while_waiting(client.add_lead, "Before", person_id=person_id)
     ran = run_dag(dag)
-    changing.join()
     assert ran.tasks == {"wait": "success"}
     assert sorted(ran.returned["wait"]) == sorted(lead["id"] for lead in client.get_leads(person_id=person_id))
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferred"])
-def test_a_conversion_is_waited_for(run_dag, sandbox, client, lead_id, mode):
+def test_a_conversion_is_waited_for(run_dag, while_waiting, sandbox, client, lead_id, mode):
     how = QUICK if mode == "deferred" else {"poke_interval": 0.2}
-    sandbox.control.set_delay("conversion", 5)
+    sandbox.control.freeze()
     conversion_id = client.convert_lead_to_deal(lead_id)
     with DAG(f"converts_{mode}", schedule=None) as dag:
         PipedriveLeadConversionSensor(task_id="wait", lead_id=lead_id, conversion_id=conversion_id, **how)
-    passing = after_a_look(sandbox, sandbox.control.advance, 10)
+    while_waiting(sandbox.control.advance, 10)
     ran = run_dag(dag)
-    passing.join()
-    sandbox.control.set_delay("conversion", 1)
     (deal_id,) = [deal["id"] for deal in client.get_deals() if deal["source_lead_id"] == lead_id]
     assert (ran.tasks, ran.returned) == ({"wait": "success"}, {"wait": deal_id})
 
 
-def test_mapped_and_deferred(run_dag, sandbox, client, lead_id, person_id):
+def test_mapped_and_deferred(run_dag, while_waiting, client, lead_id, person_id):
     other = client.add_lead("Other", person_id=person_id)["id"]
     with DAG("mapped_sensors", schedule=None) as dag:
         PipedriveLeadSensor.partial(task_id="wait", expected={"title": "After"}, **QUICK).expand(
@@ -128,9 +117,8 @@ def test_mapped_and_deferred(run_dag, sandbox, client, lead_id, person_id):
         client.update_lead(lead_id, title="After")
         client.update_lead(other, title="After")
 
-    changing = after_a_look(sandbox, change)
+    while_waiting(change)
     ran = run_dag(dag)
-    changing.join()
     assert ran.state == "success"
     assert ran.returned == {("wait", 0): lead_id, ("wait", 1): other}
 
@@ -223,12 +211,12 @@ def test_a_conversion_that_ended_badly_is_an_error(sandbox, client, lead_id, out
         looked(PipedriveLeadConversionSensor(task_id="wait", lead_id=lead_id, conversion_id=conversion_id))
 
 
-def test_a_deferred_sensor_times_out_as_a_poking_one_does(lead_id):
+def test_a_deferred_sensor_times_out_as_a_poking_one_does(lead_id, clock):
     sensor = PipedriveLeadSensor(
         task_id="wait", lead_id=lead_id, expected={"title": "x"}, deferrable=True, timeout=600, soft_fail=False
     )
     deferred = looked(sensor)
-    assert timedelta(seconds=590) < deferred.timeout <= timedelta(seconds=600)
+    assert deferred.timeout == timedelta(seconds=600)
     late = {"error": "Trigger timeout"}
     with pytest.raises(AirflowSensorTimeout):
         sensor.resume_execution("__fail__", late, {})
@@ -237,15 +225,15 @@ def test_a_deferred_sensor_times_out_as_a_poking_one_does(lead_id):
         sensor.resume_execution("__fail__", late, {})
 
 
-def test_a_second_wait_ends_when_the_first_would_have(client, person_id, lead_id):
+def test_a_second_wait_ends_when_the_first_would_have(client, person_id, lead_id, clock):
     """Of two leads that the trigger saw, one is gone when the task looks again."""
     sensor = PipedriveLeadsSensor(task_id="wait", person_id=person_id, min_count=2, deferrable=True, timeout=600)
     first = looked(sensor)
-    time.sleep(1)
+    clock.advance(100)
     event = {"status": "success", "lead_ids": [lead_id, UNKNOWN]}
     with pytest.raises(TaskDeferred) as again:
         sensor.resume_execution(first.method_name, {"event": event, **first.kwargs}, {})
-    assert again.value.timeout < timedelta(seconds=599)
+    assert again.value.timeout == timedelta(seconds=500)
     assert again.value.kwargs == first.kwargs
 
 
@@ -280,22 +268,22 @@ def test_a_spent_day_at_the_first_look(sandbox, lead_id, choice):
     [{"deferrable": True}, {}, {"mode": "reschedule"}, {"deferrable": True, "mode": "reschedule"}],
     ids=["deferred", "poke", "reschedule", "deferred, reschedule"],
 )
-def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, how):
+def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, clock, how):
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=2)
     sensor = PipedriveLeadSensor(
         task_id="wait", lead_id=lead_id, expected={"title": "x"}, on_daily_budget="wait", timeout=600, **how
     )
     context = {"ti": Rescheduled()}
     first = looked(sensor, context)
-    assert timedelta(seconds=590) < first.timeout <= timedelta(seconds=600)
-    time.sleep(1)
+    assert first.timeout == timedelta(seconds=600)
+    clock.advance(100)
     with pytest.raises(TaskDeferred) as again:
         sensor.execute_next_day(context, {"status": "success"}, **first.kwargs)
     assert again.value.method_name == first.method_name == "execute_next_day"
-    assert again.value.timeout < timedelta(seconds=599)
+    assert again.value.timeout == timedelta(seconds=500)
 
 
-def test_a_spent_day_does_not_lengthen_the_wait_of_who_was_rescheduled(sandbox, lead_id):
+def test_a_spent_day_does_not_lengthen_the_wait_of_who_was_rescheduled(sandbox, lead_id, clock):
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
     sensor = PipedriveLeadSensor(
         task_id="wait",
@@ -305,10 +293,10 @@ def test_a_spent_day_does_not_lengthen_the_wait_of_who_was_rescheduled(sandbox, 
         timeout=600,
         mode="reschedule",
     )
-    began = datetime.now(UTC) - timedelta(seconds=200)
+    began = clock.time - timedelta(seconds=200)
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute.__wrapped__(sensor, {"ti": Rescheduled(began)})
-    assert timedelta(seconds=390) < deferred.value.timeout <= timedelta(seconds=400)
+    assert deferred.value.timeout == timedelta(seconds=400)
 
 
 @pytest.mark.parametrize("how", [{"deferrable": True}, {}], ids=["deferred", "poke"])

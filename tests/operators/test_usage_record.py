@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_pipedrive_leads.exceptions import PipedriveServerError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
+from airflow_provider_pipedrive_leads.operators import usage_record
 from airflow_provider_pipedrive_leads.operators.leads import (
     PipedriveConvertLeadOperator,
     PipedriveCreateLeadOperator,
@@ -23,10 +25,20 @@ from airflow_provider_pipedrive_leads.operators.leads import (
 )
 from airflow_provider_pipedrive_leads.operators.usage_record import USAGE_KEY, recorded
 from airflow_provider_pipedrive_leads.sensors.leads import PipedriveLeadSensor
+from tests.operators.conftest import StandingClock
 
 pytestmark = pytest.mark.usefixtures("connection")
 UNKNOWN = "4d1b0a50-1f7a-11ef-8c3b-6f1e2a9d7c55"
 SECRET = "Robin Secretperson"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The clock by which records are written; between two looks at it pass two and a half seconds."""
+    standing, seconds = StandingClock(), count(0, 2.5)
+    monkeypatch.setattr(usage_record, "datetime", standing)
+    monkeypatch.setattr(usage_record, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    return standing
 
 
 @pytest.fixture
@@ -46,7 +58,9 @@ def records_of(dag):
 
 
 @pytest.mark.long
-def test_every_operator_leaves_one_and_sensors_none(run_dag, sandbox, profile, client, person_id, tmp_path):
+def test_every_operator_leaves_one_and_sensors_none(
+    run_dag, sandbox, sandbox_time, profile, client, person_id, tmp_path
+):
     lead = client.add_lead(SECRET, person_id=person_id)["id"]
     other, third = (client.add_lead(f"{SECRET} {number}", person_id=person_id)["id"] for number in (2, 3))
     rows = [{"origin_id": "usage:1", "title": SECRET, "person_id": person_id}]
@@ -81,8 +95,8 @@ def test_every_operator_leaves_one_and_sensors_none(run_dag, sandbox, profile, c
     assert told == ({(None, True)} if profile == "contrary" else {(day["limit"], False)})
     for record in left.values():
         assert record["tokens"] > 0
-        assert record["seconds"] > 0
-        assert datetime.now(UTC) - datetime.fromisoformat(record["at"]) < timedelta(minutes=5)
+        assert record["seconds"] == 2.5
+        assert record["at"] == "2026-01-31T09:30:00.000+00:00"
         assert "Secret" not in json.dumps(record)
 
 
@@ -151,13 +165,13 @@ def one_try(task, running, problem=None):
     return running.pushed.pop(USAGE_KEY, None)
 
 
-def test_what_earlier_tries_of_the_day_spent_is_counted_too():
+def test_what_earlier_tries_of_the_day_spent_is_counted_too(clock):
     task, running = PipedriveGetLeadOperator(task_id="get", lead_id=UNKNOWN), Remembering()
     assert one_try(task, running, PipedriveServerError("Down."))["tokens"] == 2
     assert one_try(task, running, PipedriveServerError("Down."))["tokens"] == 4
     third = one_try(task, running)
     assert (third["tokens"], third["requests"], third["outcome"]) == (6, 3, "success")
-    running.kept[USAGE_KEY]["day"] = "2020-01-31"
+    clock.advance(86_400)
     assert one_try(task, running)["tokens"] == 2
 
 

@@ -8,11 +8,10 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,9 @@ import pytest
 from demo.ports import reserve_port
 from tests.until import until
 
+LOGIN = {"user": "leads", "password": "secret"}
+PATIENCE = 300
+"""Seconds that clients and servers wait for each other's greeting: as long as a test may take."""
 DATABASES = ("postgres", "psycopg2", "mysql", "pymysql", "sqlite", "duckdb", "portable")
 
 
@@ -80,59 +82,121 @@ def readable_by_all(folder: Path) -> bool:
     return all(part.stat().st_mode & 0o005 == 0o005 for part in (folder, *folder.parents))
 
 
-def await_answer(process: subprocess.Popen[bytes], port: int, log: Path, answers: Callable[[int], bool]) -> None:
-    until(lambda: answers(port) or process.poll() is not None)
-    if process.poll() is not None:
-        pytest.fail(log.read_text())
+def at_mysql(port: int, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements past the code under test, in no database; give the rows of the last."""
+    import pymysql
+
+    with (
+        closing(pymysql.connect(host="127.0.0.1", port=port, connect_timeout=PATIENCE, **LOGIN)) as connection,
+        connection.cursor() as cursor,
+    ):
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def at_postgres(port: int, *statements: str) -> None:
+    """Run statements past the code under test, in a database that no test uses."""
+    import psycopg2
+
+    with closing(psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname="template1")) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
 
 
 def mysql_answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """Its port is open a while before it takes connections, as is that of PostgreSQL."""
+    import pymysql
+
+    try:
+        return at_mysql(port, "SELECT 1") == [(1,)]
+    except pymysql.OperationalError:
+        return False
 
 
 def postgres_answers(port: int) -> bool:
-    """Its port is open a while before it takes connections."""
     import psycopg2
 
     try:
-        psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres").close()
+        at_postgres(port)
     except psycopg2.OperationalError:
         return False
     return True
 
 
-def server_folder():
+def new_postgres_database(port: int) -> bool:
+    """Put an empty database in the place of the one before; not if its sessions take long to end."""
+    import psycopg2
+
+    try:
+        at_postgres(
+            port, "DROP DATABASE IF EXISTS postgres WITH (FORCE)", "CREATE DATABASE postgres TEMPLATE template0"
+        )
+    except psycopg2.errors.ObjectInUse:
+        return False
+    return True
+
+
+def new_mysql_database(port: int) -> None:
+    """Put an empty database in the place of the one before, whose sessions would keep it there."""
+    for (session,) in at_mysql(port, "SELECT id FROM information_schema.processlist WHERE db = 'sales'"):
+        with suppress(Exception):  # it has ended by itself
+            at_mysql(port, f"KILL {session}")
+    at_mysql(port, "DROP DATABASE IF EXISTS sales", "CREATE DATABASE sales")
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
     """A folder in /tmp itself: folders of the tests are closed to other users."""
-    folder = Path(tempfile.mkdtemp(prefix="pipedrive-sql-", dir="/tmp"))
-    folder.chmod(0o755)
-    return folder
+    with tempfile.TemporaryDirectory(prefix="pipedrive-sql-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def install(command: list[Any], folder: Path, who: dict[str, Any]) -> None:
+    """Run what makes a server's data; if it fails, tell what it said."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, **who)
+    if done.returncode:
+        pytest.fail(done.stdout)
+
+
+@contextmanager
+def serving(
+    command: list[Any],
+    stop: signal.Signals,
+    port: int,
+    answers: Callable[[int], bool],
+    folder: Path,
+    who: dict[str, Any],
+) -> Iterator[Server]:
+    """Run a server as long as the block takes."""
+    log = folder / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, **who)
+    try:
+        until(lambda: answers(port) or process.poll() is not None)
+        if process.poll() is not None:
+            pytest.fail(log.read_text())
+        yield Server(port)
+    finally:
+        process.send_signal(stop)
+        process.wait()
 
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    binaries, folder, port = binaries_of_postgres(), server_folder(), reserve_port()
-    who = unprivileged(folder)
-    data, log = folder / "data", folder / "log"
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        **who,
-    )
-    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off", "-c", "timezone=Asia/Tokyo"]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, cwd=folder, **who
-        )
-    try:
-        await_answer(process, port, log, postgres_answers)
-        yield Server(port)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-        shutil.rmtree(folder)
+    binaries, port = binaries_of_postgres(), reserve_port()
+    with server_folder() as folder:
+        data, who = folder / "data", unprivileged(folder)
+        how = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"]
+        install([binaries / "initdb", "-D", data, *how], folder, who)
+        options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder)]
+        for setting in ("fsync=off", "timezone=Asia/Tokyo", f"authentication_timeout={PATIENCE}"):
+            options += ["-c", setting]
+        command = [binaries / "postgres", "-D", data, *options]
+        with serving(command, signal.SIGINT, port, postgres_answers, folder, who) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
@@ -141,33 +205,18 @@ def mysql_server():
     installer = shutil.which("mariadb-install-db")
     if not server or not installer:
         pytest.skip("no MySQL server here: apt install mariadb-server")
-    folder, port = server_folder(), reserve_port()
-    who = unprivileged(folder)
-    data, log = folder / "data", folder / "log"
-    common = ["--no-defaults", f"--datadir={data}"]
-    subprocess.run(
-        [installer, *common, "--auth-root-authentication-method=normal", "--skip-test-db"],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        **who,
-    )
-    options = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
-    options.append("--default-time-zone=+09:00")
-    setup = folder / "setup.sql"
-    who_may = "leads@localhost IDENTIFIED BY 'secret'"
-    setup.write_text(f"CREATE DATABASE sales;\nCREATE USER {who_may};\nGRANT ALL ON *.* TO leads@localhost;\n")
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [server, *common, *options, f"--init-file={setup}"], stdout=out, stderr=out, cwd=folder, **who
-        )
-    try:
-        await_answer(process, port, log, mysql_answers)
-        yield Server(port)
-    finally:
-        process.terminate()
-        process.wait(30)
-        shutil.rmtree(folder)
+    port = reserve_port()
+    with server_folder() as folder:
+        who = unprivileged(folder)
+        common = ["--no-defaults", f"--datadir={folder / 'data'}"]
+        install([installer, *common, "--auth-root-authentication-method=normal", "--skip-test-db"], folder, who)
+        setup = folder / "setup.sql"
+        setup.write_text("CREATE USER leads@localhost IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO leads@localhost;\n")
+        options = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket"]
+        options += [f"--pid-file={folder}/pid", "--default-time-zone=+09:00"]
+        options += [f"--connect-timeout={PATIENCE}", f"--init-file={setup}"]
+        with serving([server, *common, *options], signal.SIGTERM, port, mysql_answers, folder, who) as running:
+            yield running
 
 
 @pytest.fixture
@@ -176,9 +225,8 @@ def postgres(postgres_server, monkeypatch):
 
     uri = f"postgres://postgres@127.0.0.1:{postgres_server.port}/postgres"
     monkeypatch.setenv("AIRFLOW_CONN_LEADS_POSTGRES", uri)
-    database = Database("postgres", PostgresHook("leads_postgres"))
-    database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    return database
+    until(lambda: new_postgres_database(postgres_server.port))
+    return Database("postgres", PostgresHook("leads_postgres"))
 
 
 @pytest.fixture
@@ -203,11 +251,8 @@ def mysql(mysql_server, monkeypatch):
     query = "client=mysql-connector-python"
     uri = f"mysql://leads:secret@127.0.0.1:{mysql_server.port}/sales?{query}"
     monkeypatch.setenv("AIRFLOW_CONN_LEADS_MYSQL", uri)
-    database = Database("mysql", MySqlHook("leads_mysql"))
-    with closing(database.hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute("DROP DATABASE sales")
-        cursor.execute("CREATE DATABASE sales")
-    return database
+    new_mysql_database(mysql_server.port)
+    return Database("mysql", MySqlHook("leads_mysql"))
 
 
 @pytest.fixture
@@ -217,7 +262,7 @@ def pymysql(mysql, mysql_server, monkeypatch):
 
     def get_conn():
         return pymysql.connect(
-            host="127.0.0.1", port=mysql_server.port, user="leads", password="secret", database="sales"
+            host="127.0.0.1", port=mysql_server.port, connect_timeout=PATIENCE, database="sales", **LOGIN
         )
 
     monkeypatch.setattr(mysql.hook, "get_conn", get_conn)

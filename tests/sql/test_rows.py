@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
-import tracemalloc
+import gc
+import sys
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +32,27 @@ def many(database, count):
         return f"SELECT range AS n, repeat('x', 500) AS filler FROM range({count})"
     numbers = f"WITH RECURSIVE t(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM t WHERE n < {count - 1})"
     return f"{numbers} SELECT n, printf('%.500c', 'x') AS filler FROM t"
+
+
+LAST = 200_000
+"""The number of a row that is far behind all that drivers and sockets hold ready: the texts before it are 100 MB."""
+
+
+@contextmanager
+def untouched_end(database):
+    """Give a long query, and see to it that nobody reads its last row.
+
+    On a server that row draws a number, and draws it for good; a database in this process fails at it.
+    """
+    draw = {"postgres": "nextval('drawn')", "mysql": "NEXTVAL(drawn)"}.get(database.name)
+    fail = "error('read to the end')" if database.name == "duckdb" else "abs(-9223372036854775808)"
+    if draw:
+        database.execute("CREATE SEQUENCE drawn")
+    last = f"CASE WHEN n = {LAST} THEN {draw or fail} END"
+    yield f"SELECT n, filler, {last} AS last FROM ({many(database, LAST + 1)}) q"
+    gc.collect()  # some drivers fetch what is left as late as this
+    if draw:
+        assert database.fetch(f"SELECT {draw}") == [(1,)]
 
 
 @pytest.fixture
@@ -89,11 +111,10 @@ def test_a_query_that_cannot_work_is_refused_before_the_first_row(table, query, 
 
 
 def test_what_is_left_of_a_long_query_costs_nothing(database):
-    started = time.monotonic()
-    with reading_query(database.hook, many(database, 1_000_000)) as rows:
-        assert next(rows).values["n"] == 0
-    del rows
-    assert time.monotonic() - started < 1.5
+    with untouched_end(database) as query:
+        with reading_query(database.hook, query) as rows:
+            assert next(rows).values["n"] == 0
+        del rows
     assert len(read(database, many(database, 5000))) == 5000
 
 
@@ -144,20 +165,20 @@ def test_mysql_waits_for_a_reader_that_is_busy(mysql):
 
 @pytest.mark.long
 def test_memory_does_not_grow_with_the_number_of_rows(database):
+    """Neither Python's, counted in objects, nor that of a driver in another language: of the texts, half would show."""
+
     def resident():
         with Path("/proc/self/status").open() as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
-    peaks, before = [], 0
-    for count in (10_000, 80_000):
-        tracemalloc.start()
-        with reading_query(database.hook, many(database, count)) as rows:
-            for row in rows:
-                if row.number == 5000:
-                    tracemalloc.reset_peak()
-                    before = resident()
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert row.number == 80_000
-    assert peaks[1] < 1.2 * peaks[0] + 200_000
-    assert resident() - before < 20_000  # kB; the texts alone are 40 MB
+    def objects():
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    with reading_query(database.hook, many(database, 80_000)) as rows:
+        for row in rows:
+            if row.number == 5_000:
+                blocks, kilobytes = objects(), resident()
+        assert row.number == 80_000
+        assert objects() - blocks < 40_000
+        assert resident() - kilobytes < 20_000

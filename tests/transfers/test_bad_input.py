@@ -12,7 +12,7 @@ from tests.transfers.loads import loading
 pytestmark = pytest.mark.usefixtures("connection", "no_waiting")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sandbox():
     """A few leads under one profile: nothing here depends on what nobody knows."""
     with Sandbox(leads=3, seed=7) as running:

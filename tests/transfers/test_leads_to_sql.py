@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("connection", "no_waiting")
 
 @pytest.fixture(autouse=True)
 def calm(sandbox):
-    """Let an hour pass, so that what the tests before changed lies behind every overlap."""
+    """Let an hour pass, so that all that is there already lies behind every overlap."""
     sandbox.control.advance(3600)
     sandbox.control.set_burst(100_000, 100_000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
@@ -25,6 +26,7 @@ def blocks(monkeypatch):
 
     def counting(self, batch):
         write(self, batch)
+        gc.collect()
         found.append(sys.getallocatedblocks())
 
     monkeypatch.setattr(TableLoad, "write", counting)
