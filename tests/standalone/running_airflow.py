@@ -60,6 +60,7 @@ class RunningAirflow:
         self._check = check
         self._session = requests.Session()
         self._session.trust_env = False
+        self._session.headers["Connection"] = "close"  # a kept one the server may close just as it is used again
         who = dict(zip(("username", "password"), login, strict=True))
         token = self._session.post(f"{address}/auth/token", json=who).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"

@@ -49,6 +49,7 @@ class Interface:
         login = {"username": words["user"].strip(), "password": words["password"].strip()}
         token = requests.post(f"{self.address}/auth/token", json=login).json()["access_token"]
         self.session = requests.Session()
+        self.session.headers["Connection"] = "close"  # a kept one the server may close just as it is used again
         self.session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method, path, **body):

@@ -100,12 +100,14 @@ class Asked(list[Future[Page]]):
     def ask(self, client: PipedriveClient) -> None:
         """Ask for them, and wait for them."""
         with LeadPages(client, Selection().filters()) as pages:
-            self += [pages.ask(BY_CHANGE, Question(None, start), 9, archived=False) for start in range(MANY)]
+            for start in range(MANY):
+                self.append(pages.ask(BY_CHANGE, Question(None, start), 9, archived=False))
             for page in self:
                 page.result()
 
     def assert_broken_off(self) -> None:
         """None came to its end by itself."""
+        assert len(self) == MANY
         for page in self:
             assert isinstance(page.exception(), PipedriveConnectionError)
             assert "was broken off" in str(page.exception())
@@ -115,7 +117,7 @@ def test_calls_do_not_wait_for_the_burst_window(sandbox, client, naps):
     sandbox.control.set_burst(calls=1)
     client.get_current_user()
     asked = Asked()
-    stop(lambda: asked.ask(client), lambda: len(naps) == MANY)
+    stop(lambda: asked.ask(client), lambda: len(asked) == len(naps) == MANY)
     asked.assert_broken_off()
     assert client.usage.rate_limited == 0
     assert max(naps.values()) < SECONDS_TO_STOP
@@ -124,7 +126,7 @@ def test_calls_do_not_wait_for_the_burst_window(sandbox, client, naps):
 def test_calls_do_not_wait_for_a_window_that_a_429_closed(sandbox, client, naps):
     sandbox.control.fault("GET", "/v1/leads", "status", times=100, status=429, retry_after=30)
     asked = Asked()
-    stop(lambda: asked.ask(client), lambda: client.usage.rate_limited and len(naps) == MANY)
+    stop(lambda: asked.ask(client), lambda: client.usage.rate_limited and len(asked) == len(naps) == MANY)
     asked.assert_broken_off()
     assert max(naps.values()) < SECONDS_TO_STOP
 
@@ -135,7 +137,7 @@ def test_calls_do_not_wait_for_their_next_try(sandbox, naps, monkeypatch):
     client.get_current_user()
     sandbox.control.fault("GET", "/v1/leads", "status", times=100, status=503)
     asked = Asked()
-    stop(lambda: asked.ask(client), lambda: client.usage.requests == MANY + 1 and len(naps) == MANY)
+    stop(lambda: asked.ask(client), lambda: client.usage.requests == MANY + 1 and len(asked) == len(naps) == MANY)
     asked.assert_broken_off()
     assert client.usage.requests == MANY + 1
     assert max(naps.values()) < SECONDS_TO_STOP
@@ -167,7 +169,7 @@ def test_a_server_that_lets_nobody_in_is_not_waited_for(silent_server, monkeypat
         return connect(address, timeout, **options)
 
     monkeypatch.setattr(urllib3.util.connection, "create_connection", connect_slowly)
-    stop(lambda: asked.ask(client), lambda: tries)
+    stop(lambda: asked.ask(client), lambda: tries and len(asked) == MANY)
     asked.assert_broken_off()
     assert tries == [0.1]
     client.close()
