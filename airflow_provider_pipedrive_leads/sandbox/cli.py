@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
 import signal
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.sandbox.choices import CHOICES, PROFILES
+from airflow_provider_pipedrive_leads.sandbox.hosts import is_this_machine
 from airflow_provider_pipedrive_leads.sandbox.limits import PLANS
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from airflow_provider_pipedrive_leads.sandbox.world import DEFAULT_TOKEN
@@ -86,13 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _loopback(text: str) -> str:
-    host = "127.0.0.1" if text == "localhost" else text
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return host
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text} is no loopback address")
+    if not is_this_machine(text):
+        raise argparse.ArgumentTypeError(f"{text} is no loopback address")
+    return "127.0.0.1" if text == "localhost" else text
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pendulum
 
+from airflow_provider_pipedrive_leads.sandbox.bounds import MAX_SECONDS, moment, number
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,8 +40,11 @@ class Clock:
         return time.time() + self._ahead if self._frozen_at is None else self._frozen_at
 
     def freeze(self, at: float | None = None) -> None:
-        """Stop the clock at a time, by default the present one or that of the last stamp, whichever is later."""
-        self._frozen_at = max(self.now(), self._stamped_ms / 1000) if at is None else at
+        """Stop the clock at a time, by default the present one or that of the last stamp, whichever is later.
+
+        Raises ValueError for one that is out of bounds.
+        """
+        self._frozen_at = max(self.now(), self._stamped_ms / 1000) if at is None else moment(at)
         self._stamped_ms = min(self._stamped_ms, to_ms(self._frozen_at))
 
     def unfreeze(self) -> None:
@@ -57,7 +62,9 @@ class Clock:
         return self._stamped_ms
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward by seconds, frozen or not."""
+        """Move the clock forward by seconds, frozen or not. Raises ValueError if that is out of bounds."""
+        seconds = number(seconds, "seconds", 0, MAX_SECONDS)
+        moment(self.now() + seconds)
         if self._frozen_at is None:
             self._ahead += seconds
         else:
@@ -131,6 +138,8 @@ def _stamp(ms: int, separator: str) -> str:
 
 def parse_time(text: str) -> float:
     """Seconds since 1970 of an ISO time; a time without zone is UTC. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError(f"not a point in time: {text!r}")  # noqa: TRY004 - as below
     parsed = pendulum.parse(text, tz="UTC")
     if not isinstance(parsed, pendulum.DateTime):
         raise ValueError(f"not a point in time: {text}")  # noqa: TRY004 - the text is at fault, not its type

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from airflow_provider_pipedrive_leads.sandbox.bounds import MAX_REAL_SECONDS, MAX_SECONDS, number, text, whole
+
 KINDS = {
     "status": "answer with status= and the vendor's envelope, without doing the work (retry_after= adds that header)",
     "html": "answer with an HTML page and status= (403 by default), without doing the work",
@@ -25,7 +27,7 @@ class Fault:
     """One order: calls of ``method`` to ``path`` (both may hold ``*``) fail ``times`` times in the way ``kind``.
 
     ``path`` is compared with the whole path as called. ``status``, ``seconds``, ``after`` and ``retry_after`` mean what
-    ``KINDS`` says of them. Raises ValueError for an unknown kind.
+    ``KINDS`` says of them. Raises ValueError for an unknown kind, or values out of bounds.
     """
 
     method: str
@@ -38,11 +40,15 @@ class Fault:
     retry_after: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        self.method, self.path = text(self.method, "method"), text(self.path, "path")
+        if text(self.kind, "kind") not in KINDS:
             raise ValueError(f"unknown kind {self.kind!r}: one of {', '.join(KINDS)}")
-        self.status = self.status or (403 if self.kind == "html" else 500)
-        if not 200 <= self.status <= 599:
-            raise ValueError("status must be between 200 and 599")
+        self.times = whole(self.times, "times")
+        self.status = whole(self.status or (403 if self.kind == "html" else 500), "status", 200, 599)
+        self.seconds = number(self.seconds, "seconds", 0, MAX_REAL_SECONDS)
+        self.after = number(self.after, "after", 0, MAX_SECONDS)
+        if self.retry_after is not None:
+            self.retry_after = whole(self.retry_after, "retry_after")
 
     def matches(self, method: str, path: str) -> bool:
         """Whether this order is meant for a call."""

@@ -163,7 +163,8 @@ def read_date(value: object, name: str) -> str:
 
 def read_object(body: bytes, content_type: str) -> dict[str, Any]:
     """A request body that must be a JSON object."""
-    if content_type and "json" not in content_type:
+    media_type = content_type.partition(";")[0].strip()
+    if content_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise InvalidError("the body must be application/json")
     try:
         value = msgspec.json.decode(body or b"{}")

@@ -19,9 +19,10 @@ from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms
 from airflow_provider_pipedrive_leads.sandbox.control import SandboxControl
 from airflow_provider_pipedrive_leads.sandbox.delivery import deliver, send_whole
 from airflow_provider_pipedrive_leads.sandbox.gate import Incoming, Outcome, answer
+from airflow_provider_pipedrive_leads.sandbox.hosts import may_call
 from airflow_provider_pipedrive_leads.sandbox.journal import without_secrets
 from airflow_provider_pipedrive_leads.sandbox.parameters import read_object
-from airflow_provider_pipedrive_leads.sandbox.replies import HTML_HEADERS, InvalidError, Reply
+from airflow_provider_pipedrive_leads.sandbox.replies import HTML_HEADERS, ApiError, InvalidError, Reply
 from airflow_provider_pipedrive_leads.sandbox.routes.control import PREFIX, control
 from airflow_provider_pipedrive_leads.sandbox.world import DEFAULT_TOKEN, Options, World
 
@@ -37,10 +38,11 @@ PAGE = Path(__file__).parent / "page" / "index.html"
 
 
 class Application:
-    """The ASGI application of one world."""
+    """The ASGI application of one world, which is called by the names of this machine or by ``host``."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, host: str = "127.0.0.1") -> None:
         self.world = world
+        self._host = host
         self._wake = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,12 +76,15 @@ class Application:
 
     async def _http(self, request: Request, send: Send) -> None:
         path = request.url.path
-        if path == "/":
+        if not may_call(request.headers.getlist("host"), self._host):
+            await send_whole(send, self._dated(ApiError(421, "Host must be a name of this machine").reply()))
+        elif path == "/":
             page = PAGE.read_bytes() if PAGE.exists() else b"<!DOCTYPE html><title>pipedrive-sandbox</title>"
             await send_whole(send, self._dated(Reply(200, page, dict(HTML_HEADERS))))
         elif path.startswith(PREFIX):
             self.world.agenda.run_due()
-            reply = control(self.world, request.method, path, await request.body())
+            content_type = request.headers.get("content-type", "")
+            reply = control(self.world, request.method, path, await request.body(), content_type)
             await send_whole(send, self._dated(reply))
             self._wake.set()
         else:
@@ -179,7 +184,7 @@ class Sandbox:
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.control = SandboxControl(self.url)
         config = uvicorn.Config(
-            Application(self.world),
+            Application(self.world, host),
             log_level="critical",
             access_log=False,
             lifespan="on",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import http.client
-import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, iso_ms, parse_time, to_ms
+from airflow_provider_pipedrive_leads.sandbox.hosts import is_this_machine
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.sandbox.state import Documents
@@ -122,8 +122,7 @@ def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine, the only place the sandbox calls."""
     try:
         parts = urlsplit(url)
-        host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
-        return parts.scheme == "http" and ipaddress.ip_address(host).is_loopback and parts.port != 0
+        return parts.scheme == "http" and is_this_machine(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox import hits, seed
+from airflow_provider_pipedrive_leads.sandbox.bounds import MAX_REAL_SECONDS, number, whole
 from airflow_provider_pipedrive_leads.sandbox.choices import Choices
 from airflow_provider_pipedrive_leads.sandbox.clock import Agenda, Clock, iso_ms, to_ms
 from airflow_provider_pipedrive_leads.sandbox.custom_values import as_v2_fields
@@ -43,6 +44,11 @@ class Options:
     latency: float = 0.0
     state: Path | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        whole(self.leads, "leads")
+        whole(self.seats, "seats", 1)
+        number(self.latency, "latency", 0, MAX_REAL_SECONDS)
 
 
 class World:

@@ -44,7 +44,7 @@ DEPENDS = {
     "rate_headers": "README, Pipedrive's limits; docs/waiting.md: without them 30,000 tokens a day are assumed",
     "rate_limit_body": "README, Pipedrive's limits: either body is read",
     "retry_after": "README, Pipedrive's limits: kept to if it is there",
-    "day_zone": "README, on_daily_budget: asks from midnight UTC on, every 30 minutes",
+    "day_zone": "README, on_daily_budget: looks just after each half hour, midnight of most zones",
     "query_token": "README, Tokens: never used",
 }
 """Which promise has to do with a choice; no other does."""

@@ -8,6 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox import oauth, seed
+from airflow_provider_pipedrive_leads.sandbox.bounds import (
+    MAX_COUNT,
+    MAX_REAL_SECONDS,
+    MAX_SECONDS,
+    moment,
+    number,
+    text,
+    whole,
+)
 from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms, parse_time, to_ms
 from airflow_provider_pipedrive_leads.sandbox.conversion import OUTCOMES
 from airflow_provider_pipedrive_leads.sandbox.faults import Fault
@@ -24,6 +33,8 @@ PREFIX = "/__sandbox__/"
 SHOWN_LEADS = 50
 SHOWN_REQUESTS = 50
 MOST_LEADS = 1_000_000
+MOST_OUTCOMES = 10_000
+LARGEST_ORDER = 1_000_000
 
 Params = dict[str, str]
 Body = dict[str, Any]
@@ -43,8 +54,12 @@ class ControlEndpoint:
         return re.compile(PREFIX + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path))
 
 
-def control(world: World, method: str, path: str, content: bytes) -> Reply:
-    """Carry out one order; 400 with the reason for one that makes no sense."""
+def control(world: World, method: str, path: str, content: bytes, content_type: str) -> Reply:
+    """Carry out one order; 400 with the reason for one that makes no sense, 415 for one that any web page can send."""
+    if method != "GET" and content_type.partition(";")[0].strip().lower() != "application/json":
+        return json_reply({"error": "orders must come as application/json"}, 415)
+    if len(content) > LARGEST_ORDER:
+        return json_reply({"error": "the order is too large"}, 413)
     for endpoint in CONTROL_ENDPOINTS:
         match = endpoint.pattern.fullmatch(path)
         if match and endpoint.method == method:
@@ -70,7 +85,7 @@ def freeze(world: World, _: Params, body: Body) -> Reply:
 
 def advance(world: World, _: Params, body: Body) -> Reply:
     """Move the clock and do what has become due."""
-    world.clock.advance(float(body["seconds"]))
+    world.clock.advance(body["seconds"])
     world.agenda.run_due()
     return read_clock(world)
 
@@ -140,14 +155,16 @@ def set_profile(world: World, _: Params, body: Body) -> Reply:
 def set_budget(world: World, _: Params, body: Body) -> Reply:
     """What is left of today's budget."""
     world.limits.remaining_today(world.agenda.now(), world.choices["day_zone"])
-    world.limits.set_remaining(int(body["remaining"]))
+    world.limits.set_remaining(whole(body["remaining"], "remaining"))
     return json_reply({})
 
 
 def set_burst(world: World, _: Params, body: Body) -> Reply:
     """How many calls and searches two seconds may hold."""
     calls, search = body.get("calls"), body.get("search")
-    world.limits.set_burst(None if calls is None else int(calls), SEARCH_BURST if search is None else int(search))
+    world.limits.set_burst(
+        None if calls is None else whole(calls, "calls"), SEARCH_BURST if search is None else whole(search, "search")
+    )
     return json_reply({})
 
 
@@ -155,21 +172,23 @@ def set_delay(world: World, params: Params, body: Body) -> Reply:
     """How long something takes."""
     if params["name"] not in world.delays:
         raise ValueError(f"unknown delay {params['name']!r}: one of {', '.join(world.delays)}")
-    world.delays[params["name"]] = float(body["seconds"])
+    most = MAX_REAL_SECONDS if params["name"] == "reply" else MAX_SECONDS
+    world.delays[params["name"]] = number(body["seconds"], "seconds", 0, most)
     return json_reply({})
 
 
 def add_leads(world: World, _: Params, body: Body) -> Reply:
     """More seeded leads."""
-    if not 0 <= int(body["count"]) <= MOST_LEADS:
-        raise ValueError(f"count must be between 0 and {MOST_LEADS}")
+    spread = to_ms(number(body["spread"], "spread", 0, MAX_SECONDS)) if "spread" in body else seed.TWO_YEARS_MS
+    until = to_ms(moment(parse_time(body["until"]))) if body.get("until") else seed.ANCHOR
+    moment((until - spread) / 1000)
     recipe = seed.LeadRecipe(
-        int(body["count"]),
-        int(body.get("seed", world.options.seed)),
+        whole(body["count"], "count", most=MOST_LEADS),
+        whole(body["seed"], "seed", -MAX_COUNT) if "seed" in body else world.options.seed,
         world.serial + 1,
-        to_ms(parse_time(body["until"])) if body.get("until") else seed.ANCHOR,
-        int(body["spread"] * 1000) if "spread" in body else seed.TWO_YEARS_MS,
-        float(body.get("archived", seed.ARCHIVED_SHARE)),
+        until,
+        spread,
+        number(body.get("archived", seed.ARCHIVED_SHARE), "archived", 0, 1),
     )
     world.add_seeded_leads(recipe)
     return overview(world)
@@ -246,8 +265,8 @@ def user_token(world: World, params: Params, *_: object) -> Reply:
 
 def oauth_grant(world: World, _: Params, body: Body) -> Reply:
     """The app installed: its credentials, a code and a refresh token."""
-    user = int(body.get("user_id") or min(world.members))
-    scopes = tuple(body.get("scopes") or oauth.ALL_SCOPES)
+    user = whole(body.get("user_id") or min(world.members), "user_id")
+    scopes = tuple(text(scope, "scopes") for scope in body.get("scopes") or oauth.ALL_SCOPES)
     if user not in world.members:
         raise ValueError(f"no user {user}")
     code = oauth.issue(world, "code", user, scopes, oauth.CODE_SECONDS, redirect_uri="")
@@ -267,6 +286,8 @@ def next_conversion(world: World, _: Params, body: Body) -> Reply:
     """How the conversion begun next will end."""
     if body["outcome"] not in OUTCOMES:
         raise ValueError(f"outcome is one of {', '.join(OUTCOMES)}")
+    if len(world.conversion_outcomes) >= MOST_OUTCOMES:
+        raise ValueError(f"at most {MOST_OUTCOMES} outcomes can be ordered beforehand")
     world.conversion_outcomes.append(body["outcome"])
     return json_reply({})
 
