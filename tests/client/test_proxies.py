@@ -124,15 +124,29 @@ def client_of_sandbox(sandbox, login):
     return client_of(None, **sandbox.oauth_connection["extra"])
 
 
+class Front(Proxy):
+    """Stands before a sandbox, so that it is reached by TLS: what goes to this machine in clear meets no proxy."""
+
+    def do_GET(self):
+        self.path = self.server.sandbox_url + self.path
+        super().do_GET()
+
+
 @pytest.mark.parametrize("login", ["token", "oauth"])
-def test_every_request_goes_through_the_proxy(sandbox, proxy, login):
-    client = client_of_sandbox(sandbox, login)
-    assert client.get_lead_sources()
-    assert client.add_lead_label("Far", "blue")["name"] == "Far"
+def test_every_request_goes_through_the_proxy(sandbox, proxy, certificate, monkeypatch, login):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with running(Front, certificate) as front:
+        front.sandbox_url = sandbox.url
+        app = sandbox.oauth_connection["extra"] if login == "oauth" else {}
+        password = sandbox.token if login == "token" else None
+        client = client_of(password, **{**app, "base_url": f"https://127.0.0.1:{front.server_port}"})
+        assert client.get_lead_sources()
+        assert client.add_lead_label("Far", "blue")["name"] == "Far"
+        client.close()
     expected = [f"GET {sandbox.url}/v1/leadSources", f"POST {sandbox.url}/v1/leadLabels"]
     token_request = [f"POST {sandbox.url}/oauth/token"] if login == "oauth" else []
-    assert proxy.passed == [*token_request, *expected]
-    client.close()
+    assert front.passed == [*token_request, *expected]
+    assert set(proxy.passed) == {f"CONNECT 127.0.0.1:{front.server_port}"}
 
 
 def test_what_no_proxy_names_is_reached_directly(sandbox, proxy, monkeypatch):
@@ -226,7 +240,7 @@ def test_a_mistake_in_the_environment_is_named_without_its_password(proxy, monke
 
 def test_an_answer_may_take_longer_than_a_connection(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr("airflow_provider_pipedrive_leads.open_connections.LONGEST_CONNECT", 0.3)
+    monkeypatch.setattr("airflow_provider_pipedrive_leads.open_connections.CONNECT_TIMEOUT", 0.3)
 
     class Slow(Sources):
         def do_GET(self):
