@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SMALLEST_DAY = 30_000
 """API tokens a day of one seat on the smallest plan: assumed where no reply tells."""
-FORGOTTEN_AFTER = 1800.0
-"""Seconds after which a figure may be of a day that is over."""
+FORGOTTEN_AFTER = 1500.0
+"""Seconds after which a figure may be of a day that is over; who waits for the next one looks every 1,800."""
 A_DAY = 86_400.0
 RESERVE_FIELD = "'Daily token reserve' (daily_token_reserve)"
 
@@ -57,6 +57,10 @@ class DailyBudget(msgspec.Struct):
         if self.counted_from is None or now - self.counted_from[0] > A_DAY:
             self.counted_from = (now, self.spent if self.counted_from else 0)
         return SMALLEST_DAY - (self.spent - self.counted_from[1])
+
+    def may_be_spent(self, call: Call, now: float) -> bool:
+        """Whether the day may have too few tokens left for a call: not if the server told lately that it has enough."""
+        return self.left is None or self.left < call.cost or now - self.told_at > FORGOTTEN_AFTER
 
     def check(self, call: Call, reserve: int, connection: str, now: float) -> None:
         """Refuse a call that would touch the reserve; what was told long ago lets one call pass, to be told anew.

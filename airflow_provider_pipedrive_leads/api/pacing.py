@@ -158,30 +158,34 @@ class BurstWindow:
     def _share_by_report(self, limit: int, remaining: float, now: float) -> None:
         self.allowed = min(limit, self.limit or limit)
         if self._others_seen is None or now - self._others_seen > SECONDS_TO_FORGET_OTHERS:
-            self.share = float(self.allowed)
+            self._share_at_most(self.allowed)
         elif remaining < limit * TIGHT:
             self._shrink(now, SHRINK)
         else:
             room = remaining - limit * TIGHT
             grown = self.share + room * GROWTH * max(now - self._grown_at, 0.0)  # replies come in any order
-            self.share = min(grown, self._taken_since(now - WINDOW_SECONDS) + room / 2, float(self.allowed))
+            self._share_at_most(min(grown, self._taken_since(now - WINDOW_SECONDS) + room / 2))
         self._grown_at = max(now, self._grown_at)
 
     def _share_blindly(self, now: float) -> None:
         """Without reports: take the limit that a person gave, or grow fast until a first 429; after one, creep."""
         if self._others_seen is None:
             self.allowed = self.limit or self.allowed
-            self.share = min(max(self.share, self.limit or BLIND_SHARE), float(self.allowed))
+            self._share_at_most(max(self.share, self.limit or BLIND_SHARE))
         if now - self._grown_at >= WINDOW_SECONDS:
             self._grown_at = now
             creeping = self.share + BLIND_GROWTH * self.allowed
             grown = self.share * BLIND_START if self._others_seen is None else creeping
-            self.share = min(grown, float(self.allowed))
+            self._share_at_most(grown)
 
     def _shrink(self, now: float, factor: float) -> None:
         if now - self._shrunk_at >= SHRINK_PAUSE:
             self._shrunk_at = now
-            self.share = max(min(self.share, self._taken_since(now - WINDOW_SECONDS)) * factor, FIRST_SHARE)
+            self._share_at_most(min(self.share, self._taken_since(now - WINDOW_SECONDS)) * factor)
+
+    def _share_at_most(self, share: float) -> None:
+        """Take a share of at least one call: only replies let it grow, so without a place none would ever come."""
+        self.share = max(FIRST_SHARE, min(share, float(self.allowed)))
 
 
 def steady_latency(latencies: Sequence[float]) -> float:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import (
+    MAX_WAIT,
     Facts,
     PipedriveConnectionError,
     PipedriveDailyBudgetError,
     PipedriveError,
     PipedriveRateLimitError,
     PipedriveServerError,
+    ReplyTooLargeError,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 20.0
 SHORTEST_RATE_LIMIT_WAIT = 2.0
 """Seconds: the length of the burst window, so that each repeat meets a new one."""
+SHORTEST_TASK_PAUSE = 30.0
+"""Seconds before a task is tried again that met too many calls: its call was repeated over some windows already."""
 NOT_BUILT = 501
+FIRST_FAILURE = 400
+"""The lowest status that tells of a failure."""
 
 
 def seconds_before_repeat(
@@ -55,13 +61,20 @@ def may_repeat(call: Call, error: PipedriveError) -> bool:
     """Whether sending the call again is safe and could help."""
     if isinstance(error, PipedriveRateLimitError):
         return not error.banned
+    if isinstance(error, ReplyTooLargeError) or _is_answer(error):
+        return False
     if isinstance(error, PipedriveConnectionError | PipedriveServerError):
         return error.status != NOT_BUILT and (call.repeatable or not error.in_doubt)
     return False
 
 
+def _is_answer(error: PipedriveError) -> bool:
+    """Whether the server read the call and said no, in a reply that counts as a success by its status."""
+    return error.status is not None and error.status < FIRST_FAILURE and error.error is not None
+
+
 def as_day_spent(error: PipedriveRateLimitError) -> PipedriveDailyBudgetError:
-    """Read a 429 that outlasted five burst windows as the end of the day's budget: not every account says so itself."""
+    """Read a 429 that outlasts five burst windows as the end of the day's budget: for where no reply tells of it."""
     facts = Facts(status=error.status, error=error.error, error_info=error.error_info, method=error.method)
     facts |= Facts(correlation_id=error.correlation_id, path=error.path)
     return PipedriveDailyBudgetError(
@@ -87,7 +100,7 @@ class AfterFailure(msgspec.Struct, frozen=True):
 def after_failure(error: BaseException, *, chance: float) -> AfterFailure:
     """Decide about one more try of a task that ended with ``error``."""
     if isinstance(error, PipedriveRateLimitError):
-        delay = error.retry_after * (1 + chance)
+        delay = min(max(error.retry_after, SHORTEST_TASK_PAUSE), MAX_WAIT) * (1 + chance)
         return AfterFailure(True, delay, f"Pipedrive asks to wait; next try in {delay:.0f} s.")
     if isinstance(error, PipedriveConnectionError | PipedriveServerError):
         if error.in_doubt and error.method == "POST":

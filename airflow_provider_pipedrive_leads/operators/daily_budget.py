@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_pipedrive_leads.api import errors
+from airflow_provider_pipedrive_leads.api.error_events import error_in
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveDailyBudgetError, PipedriveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 
 CHOICES = ("fail", "wait")
 
@@ -26,9 +28,12 @@ class SpendsBudget(Protocol):
 
 
 @contextmanager
-def daily_budget(task: SpendsBudget, deadline: str | None = None) -> Iterator[None]:
+def daily_budget(
+    task: SpendsBudget, deadline: str | None = None, *, hook: PipedriveLeadsHook | None = None
+) -> Iterator[None]:
     """Run a block of API calls; on a spent day fail, or leave the worker and go on with ``execute_next_day``.
 
+    :param hook: makes the calls of a block that has to begin anew, and so needs at least what it has spent so far.
     :param deadline: ISO time until which the task waits, given to ``execute_next_day``; None for an operator.
     :raises PipedriveConfigError: ``on_daily_budget`` is neither ``fail`` nor ``wait``.
     """
@@ -36,14 +41,16 @@ def daily_budget(task: SpendsBudget, deadline: str | None = None) -> Iterator[No
         raise PipedriveConfigError(f"on_daily_budget: {task.on_daily_budget!r} is neither 'fail' nor 'wait'.")
     try:
         yield
-    except PipedriveDailyBudgetError:
+    except PipedriveDailyBudgetError as error:
         if task.on_daily_budget == "fail":
             raise
         from airflow_provider_pipedrive_leads.triggers.daily_budget import PipedriveDailyBudgetTrigger
 
         left = None if deadline is None else max(timedelta(0), datetime.fromisoformat(deadline) - datetime.now(UTC))
+        resets_at = error.resets_at.isoformat() if error.resets_at else None
+        needed = max(error.needed or 0, hook.usage.tokens if hook else 0) or None
         task.defer(
-            trigger=PipedriveDailyBudgetTrigger(task.pipedrive_conn_id),
+            trigger=PipedriveDailyBudgetTrigger(task.pipedrive_conn_id, resets_at=resets_at, needed=needed),
             method_name="execute_next_day",
             kwargs=None if deadline is None else {"deadline": deadline},
             timeout=left,
@@ -61,5 +68,4 @@ def check_event(event: Mapping[str, Any] | None) -> None:
         return
     if status != "error":
         raise PipedriveError(f"The trigger woke the task with an event that cannot be understood: {status!r}.")
-    kind = getattr(errors, str(event.get("error")), PipedriveError)
-    raise kind(str(event.get("message")))
+    raise error_in(event)

@@ -146,7 +146,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
 
         started = time.monotonic()
         place = self._place()
-        with daily_budget(self):
+        with daily_budget(self, hook=hook):
             stream = LeadStream(self, context, hook, self._destination, ids_kept=True)
             known = stream.known_ids(place, self.max_deleted)
             exported = export_leads(

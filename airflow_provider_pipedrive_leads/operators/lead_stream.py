@@ -132,7 +132,7 @@ class LeadStream:
         import msgspec
         from airflow.sdk.exceptions import AirflowRuntimeError
 
-        from airflow_provider_pipedrive_leads.leads.reading.incremental import after, past_of
+        from airflow_provider_pipedrive_leads.leads.reading.incremental import after, next_watermark, past_of
 
         if self._store is None:
             return
@@ -144,9 +144,10 @@ class LeadStream:
             log.warning("Pipedrive's replies do not tell its time: the watermark stays, the next run reads as much.")
 
         past = past_of(self._store, self.key, fresh=self.full_refresh)
+        moves = self.incremental or self.detect_deleted
         left = after(
             past,
-            watermark=began if self.incremental or self.detect_deleted else None,
+            watermark=next_watermark(began, exported.updated_until) if moves else None,
             moves_unseen=exported.moves_unseen,
             size=exported.active if self.window.changed_since is None else None,
             ids=ids,

@@ -71,7 +71,7 @@ def run_load(
     from airflow_provider_pipedrive_leads.operators.task_memory import TaskMemory, patience_of
 
     started = time.monotonic()
-    with recorded(task, context, hook, kind) as record, daily_budget(task):
+    with recorded(task, context, hook, kind) as record, daily_budget(task, hook=hook):
         load = _read(task)
         patience = patience_of(hook, task.settle)
         results = _results(context, results_folder)

@@ -150,7 +150,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report
 
         started = time.monotonic()
-        with daily_budget(self):
+        with daily_budget(self, hook=hook):
             database = self._database()
             stream = LeadStream(self, context, hook, f"{self.conn_id} {self.table}", ids_kept=False)
             self._check(stream, database)

@@ -58,10 +58,11 @@ class PipedriveConversionTrigger(BaseTrigger):
         """Yield one event.
 
         It is ``{"status": "success"}`` with the parts of a :class:`leads.writing.conversion.Verdict`, whose
-        outcome is ``wait`` if the conversion is late; or ``{"status": "error"}`` with ``error`` and ``message``.
+        outcome is ``wait`` if the conversion is late; or one of :func:`api.error_events.error_event`.
         """
         import msgspec
 
+        from airflow_provider_pipedrive_leads.api.error_events import error_event
         from airflow_provider_pipedrive_leads.api.errors import PipedriveError
         from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
         from airflow_provider_pipedrive_leads.leads.writing.conversion import DIRECTIONS, ask, seconds_to_next_question
@@ -83,7 +84,7 @@ class PipedriveConversionTrigger(BaseTrigger):
                 wait = min(pause, left)
             yield TriggerEvent({"status": "success", **msgspec.to_builtins(verdict)})
         except PipedriveError as error:
-            yield TriggerEvent({"status": "error", "error": type(error).__name__, "message": str(error)})
+            yield TriggerEvent(error_event(error))
         finally:
             hook.interrupt()  # a thread outlives the cancelling of who waits for it
             hook.close()

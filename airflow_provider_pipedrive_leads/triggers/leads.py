@@ -67,7 +67,7 @@ class PipedriveLeadTrigger(BaseTrigger):
         return path, {**self.wait, **self.terms, "pipedrive_conn_id": self.pipedrive_conn_id}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: ``{"status": "success", "lead_ids": [id]}``, or ``"error"``, ``error`` and ``message``."""
+        """Yield one event: ``{"status": "success", "lead_ids": [id]}``, or an :func:`api.error_events.error_event`."""
         yield await _event(self)
 
 
@@ -129,11 +129,12 @@ class PipedriveLeadsTrigger(BaseTrigger):
         return path, {**self.wait, **self.terms, "pipedrive_conn_id": self.pipedrive_conn_id}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: ``{"status": "success", "lead_ids": [...]}``, or ``"error"``, ``error`` and ``message``."""
+        """Yield one event: ``{"status": "success", "lead_ids": […]}``, or an :func:`api.error_events.error_event`."""
         yield await _event(self)
 
 
 async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> TriggerEvent:
+    from airflow_provider_pipedrive_leads.api.error_events import error_event
     from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 
     soonest = _clock() + FIRST_WAIT
@@ -142,7 +143,7 @@ async def _event(trigger: PipedriveLeadTrigger | PipedriveLeadsTrigger) -> Trigg
         account = await _account(trigger.pipedrive_conn_id)
         found = {"status": "success", "lead_ids": await _found(trigger, account)}
     except PipedriveError as error:
-        found = {"status": "error", "error": type(error).__name__, "message": str(error)}
+        found = error_event(error)
     await _sleep(soonest - _clock())  # the feed may have found it for others a moment after this one joined
     return TriggerEvent(found)
 

@@ -333,7 +333,7 @@ class LeadsProducer(SharedStreamProducer):
         interval = min(watcher.pace[0] for watcher in watchers)
         level = logging.WARNING
         if isinstance(error, PipedriveDailyBudgetError):
-            seconds = self._seconds_to_next_day()
+            seconds = self._seconds_to_next_day(error.resets_at)
         elif isinstance(error, PipedriveRateLimitError):
             seconds = max(interval, error.retry_after)
         elif isinstance(error, PipedriveConnectionError | PipedriveServerError):
@@ -344,10 +344,10 @@ class LeadsProducer(SharedStreamProducer):
         log.log(level, "Connection %r was not polled. %s Asking again in %.0f s.", self._conn_id, what, seconds)
         return seconds
 
-    def _seconds_to_next_day(self) -> float:
+    def _seconds_to_next_day(self, resets_at: datetime | None) -> float:
         now = _now()
         self._spent_since = self._spent_since or now
-        probe = next_probe(now, self._spent_since)
+        probe = next_probe(now, self._spent_since, resets_at)
         if probe is None:  # one day on
             self._spent_since = now
             probe = next_probe(now, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, partial
@@ -29,3 +30,6 @@ async def in_thread(group: str, call: Callable[Given, Result], /, *args: Given.a
 @cache
 def _threads(group: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix=f"pipedrive-trigger-{group}")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # the threads are not in the child

@@ -244,6 +244,7 @@ PHASES = {"start": ("POST", START), "status": ("GET", STATUS), "look": ("GET", "
 )
 def test_a_spent_day_is_waited_out(run_dag, sandbox, new_lead, deals_of, phase, deferrable, sleeps):
     lead_id = new_lead()
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     sandbox.control.fault(*PHASES[phase], "status", **SPENT)
     if phase == "look":
         sandbox.control.fault("POST", START, "close_after")
@@ -257,6 +258,7 @@ def test_a_spent_day_is_waited_out(run_dag, sandbox, new_lead, deals_of, phase, 
 def test_a_day_that_is_spent_while_the_trigger_waits(run_dag, sandbox, new_lead, sleeps, monkeypatch, choice, state):
     async def sleep(seconds):
         sleeps.append(seconds)
+        sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
         sandbox.control.fault("GET", STATUS, "status", **SPENT)
         sandbox.control.advance(seconds)
 

@@ -252,6 +252,7 @@ def test_errors_of_the_trigger_come_typed(lead_id):
 
 @pytest.mark.parametrize("choice", ["fail", "wait"])
 def test_a_spent_day_at_the_first_look(sandbox, lead_id, choice):
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
     sensor = PipedriveLeadSensor(
         task_id="wait", lead_id=lead_id, expected={"title": "x"}, deferrable=True, on_daily_budget=choice
@@ -269,6 +270,7 @@ def test_a_spent_day_at_the_first_look(sandbox, lead_id, choice):
     ids=["deferred", "poke", "reschedule", "deferred, reschedule"],
 )
 def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, clock, how):
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000, times=2)
     sensor = PipedriveLeadSensor(
         task_id="wait", lead_id=lead_id, expected={"title": "x"}, on_daily_budget="wait", timeout=600, **how
@@ -284,6 +286,7 @@ def test_a_spent_day_does_not_lengthen_the_wait(sandbox, lead_id, clock, how):
 
 
 def test_a_spent_day_does_not_lengthen_the_wait_of_who_was_rescheduled(sandbox, lead_id, clock):
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
     sensor = PipedriveLeadSensor(
         task_id="wait",
@@ -301,6 +304,7 @@ def test_a_spent_day_does_not_lengthen_the_wait_of_who_was_rescheduled(sandbox, 
 
 @pytest.mark.parametrize("how", [{"deferrable": True}, {}], ids=["deferred", "poke"])
 def test_a_spent_day_is_waited_for_though_nothing_may_fail(sandbox, lead_id, how):
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     sandbox.control.fault("GET", "/v1/leads*", "status", status=429, retry_after=4000)
     expected = {"expected": {"title": "x"}, "never_fail": True, "on_daily_budget": "wait"}
     assert (

@@ -67,5 +67,5 @@ def test_mapped_accounts_fill_one_table_and_keep_their_own_watermarks(run_dag, s
         client.update_lead(active_lead(one), title="Changed")
         client.close()
         second = run_dag(dag, **on(2)).returned
-        assert [second["load", number]["rows"] for number in (0, 1)] == [1, 0]
+        assert [second["load", number]["rows"] for number in (0, 1)] == [2, 1]  # each its newest lead again
         assert in_table(sqlite) == {**in_account(one), **in_account(two)}

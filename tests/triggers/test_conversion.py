@@ -155,6 +155,7 @@ def test_a_server_that_is_down_is_asked_until_it_is_late(begun, slept, monkeypat
 
 
 def test_a_spent_day_is_told_as_an_error(sandbox, begun, slept):
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     sandbox.control.fault("GET", STATUS, "status", status=429, retry_after=4000)
     (event,) = events(PipedriveConversionTrigger(**begun))
     assert (event["status"], event["error"]) == ("error", "PipedriveDailyBudgetError")

@@ -542,6 +542,8 @@ def test_a_connection_that_is_not_there_is_asked_for_slowly(triggerer, states, v
 
 @pytest.mark.usefixtures("no_waiting")
 def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, states, virtual_time):
+    sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
+
     async def scenario():
         async with triggerer() as airflow:
             told = airflow.start(trigger(), "leads")
@@ -557,7 +559,7 @@ def test_a_spent_day_is_slept_through(sandbox, client, person_id, triggerer, sta
             return ids(told), lead["id"], then + timedelta(seconds=pause)
 
     told, lead_id, probe = asyncio.run(scenario())
-    assert probe == virtual_time.now() == datetime(2026, 3, 2, 0, 0, 30, tzinfo=UTC)
+    assert probe == virtual_time.now() == datetime(2026, 3, 1, 10, 30, 30, tzinfo=UTC)
     assert told == [lead_id]
 
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveDailyBudgetError,
+    PipedriveServerError,
+    PipedriveValidationError,
+)
 from airflow_provider_pipedrive_leads.leads.loading.applying import Applying, Writer
 from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
 from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
@@ -143,6 +147,7 @@ def load_leads(
         plan.want(rows)
         tries.wait_for_the_last()
         plan.join(api)
+        read = api.usage.tokens
         _announce(api, plan, None if load.dry_run else reserve)
         for outcome in plan.decided():
             results.add(outcome)
@@ -166,6 +171,9 @@ def load_leads(
         if plan.cost:
             tries.writing()
             applying.run(plan.actions())
+        if isinstance(applying.fatal, PipedriveDailyBudgetError):
+            written = api.usage.tokens - read
+            applying.fatal.needed = read + max(0, plan.cost - written)
         return _concluded(load, plan, results, tries=tries, applying=applying)
 
 
@@ -202,7 +210,8 @@ def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
     if plan.keyless and plan.archiving:
         log.warning("Nothing is archived: the keys of some rows could not be read, so their leads would seem missing.")
     if left is not None and reserve is not None:
-        check_budget(plan.cost, left, reserve=reserve, whole_day=api.usage.daily_tokens)
+        usage = api.usage
+        check_budget(plan.cost, left, reserve=reserve, whole_day=usage.daily_tokens, read=usage.tokens)
 
 
 def _add_planned(plan: Plan, results: Results) -> None:

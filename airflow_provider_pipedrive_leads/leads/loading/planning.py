@@ -301,11 +301,13 @@ def _bodies(differing: dict[str, JSON], wanted: dict[str, JSON], is_archived: bo
     return [{"is_archived": False}, *([rest] if rest else [])]
 
 
-def check_budget(cost: int, left: int, *, reserve: int, whole_day: int | None) -> None:
+def check_budget(cost: int, left: int, *, reserve: int, whole_day: int | None, read: int) -> None:
     """See whether the day has enough API tokens left for a plan.
 
+    :param cost: tokens of its writes.
     :param reserve: tokens that are to stay.
     :param whole_day: tokens of a whole day; None if the server does not tell.
+    :param read: tokens that planning took, and will take again another day.
     :raises PipedriveDailyBudgetError: it has not.
     """
     if cost <= left - reserve:
@@ -314,4 +316,4 @@ def check_budget(cost: int, left: int, *, reserve: int, whole_day: int | None) -
     words = f"Nothing was written: the load costs {cost} API tokens, and {left} are left of the company's day{kept}."
     if whole_day is not None and cost > whole_day - reserve:
         words += f" A whole day has {whole_day}: on_daily_budget='wait' writes as far as each day's tokens go."
-    raise PipedriveDailyBudgetError(words)
+    raise PipedriveDailyBudgetError(words, needed=cost + read)

@@ -18,7 +18,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, Filters, Reading
 from airflow_provider_pipedrive_leads.leads.reading.incremental import LOOKBACK
-from airflow_provider_pipedrive_leads.leads.reading.pages import LeadHead, LeadPages, Shape
+from airflow_provider_pipedrive_leads.leads.reading.pages import LeadHead, LeadPages, Shape, headless
 from airflow_provider_pipedrive_leads.leads.waiting.one_look import OneLook
 from airflow_provider_pipedrive_leads.leads.writing.settling import CLOCKS_APART
 
@@ -149,12 +149,15 @@ def version(lead: Lead) -> str:
 def _kind(lead: Lead, cursor: Cursor) -> str:
     if lead.get("is_archived"):
         return ARCHIVED
-    is_new = lead["id"] not in cursor.seen and lead["add_time"] >= cursor.since.removesuffix("Z")
+    is_new = lead["id"] not in cursor.seen and (lead.get("add_time") or "") >= cursor.since.removesuffix("Z")
     return "created" if is_new else "updated"
 
 
 def _heads(leads: Sequence[Lead]) -> list[LeadHead]:
-    return [LeadHead(lead["id"], lead["update_time"], lead.get("archive_time")) for lead in leads]
+    try:
+        return msgspec.convert(leads, list[LeadHead])
+    except msgspec.ValidationError:
+        raise headless() from None
 
 
 AS_DICTS = Shape(dict, _heads)

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveRateLimitError
+from airflow_provider_pipedrive_leads.api.errors import MAX_WAIT, PipedriveRateLimitError
 from airflow_provider_pipedrive_leads.leads.waiting.allowance import Allowance
 from airflow_provider_pipedrive_leads.leads.waiting.daily_budget import next_probe
 from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
@@ -102,7 +102,7 @@ class Trouble:
         log.log(logging.INFO if self._is_told else logging.WARNING, "%s Asking again later.", error)
         self._is_told = True
         if isinstance(error, PipedriveRateLimitError):
-            self._wait_until(now + timedelta(seconds=error.retry_after))
+            self._wait_until(now + timedelta(seconds=min(error.retry_after, MAX_WAIT)))
 
     def refused(self, error: PipedriveError) -> bool:
         """Meet a login that is refused; True if the last poll did, too."""
@@ -120,7 +120,7 @@ class Trouble:
         """Meet a spent day; True if it lasts longer than a day."""
         self.day_error = error
         self._spent_since = self._spent_since or now
-        probe = next_probe(now, self._spent_since)
+        probe = next_probe(now, self._spent_since, error.resets_at)
         if probe is not None:
             self._wait_until(probe)
         return probe is None
