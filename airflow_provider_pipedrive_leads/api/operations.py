@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api import endpoints
 from airflow_provider_pipedrive_leads.api.budget import Usage
-from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveServerError,
+    PipedriveValidationError,
+    ReplyTooLargeError,
+)
 from airflow_provider_pipedrive_leads.api.fields import Catalogue, custom_fields, from_wire, to_wire
-from airflow_provider_pipedrive_leads.api.replies import read_page
+from airflow_provider_pipedrive_leads.api.paging import Steps, smaller
+from airflow_provider_pipedrive_leads.api.replies import data_of, read_page, unfit
 from airflow_provider_pipedrive_leads.api.values import id_value, moment_value, text_value, title_value
 
 if TYPE_CHECKING:
@@ -142,7 +147,12 @@ class LeadsApi(ABC):
 
     def get_lead_users(self, lead_id: str) -> list[int]:
         """List the ids of the users who may see a lead (``getLeadUsers``, 10 tokens)."""
-        return self._list(endpoints.GET_LEAD_USERS, lead_id=lead_id)
+        call = endpoints.GET_LEAD_USERS.call(ids={"lead_id": lead_id})
+        reply = self.send(call)
+        users = data_of(reply) or []
+        if not isinstance(users, list):
+            raise unfit(reply, "with something else than a list")
+        return users
 
     def search_leads(
         self,
@@ -204,7 +214,7 @@ class LeadsApi(ABC):
 
     def get_lead_labels(self) -> list[dict[str, Any]]:
         """List the account's lead labels: id, name, color (``getLeadLabels``, 10 tokens)."""
-        return self._list(endpoints.GET_LEAD_LABELS)
+        return self._list(endpoints.GET_LEAD_LABELS, "id", "name")
 
     def add_lead_label(self, name: str, color: str) -> dict[str, Any]:
         """Create a lead label (``addLeadLabel``, 10 tokens).
@@ -232,11 +242,11 @@ class LeadsApi(ABC):
 
     def get_lead_sources(self) -> list[str]:
         """List where leads can come from, by name (``getLeadSources``, 2 tokens)."""
-        return [source["name"] for source in self._list(endpoints.GET_LEAD_SOURCES)]
+        return [source["name"] for source in self._list(endpoints.GET_LEAD_SOURCES, "name")]
 
     def get_lead_fields(self) -> list[dict[str, Any]]:
         """List all lead fields, custom ones included (``getLeadFields``, 20 tokens a page)."""
-        return list(self._rows(endpoints.GET_LEAD_FIELDS, {}, LARGEST_PAGE))
+        return self._list(endpoints.GET_LEAD_FIELDS, "key", page_size=LARGEST_PAGE)
 
     def read_catalogue(self) -> Catalogue:
         """Ask for the account's custom fields and labels (30 tokens)."""
@@ -245,7 +255,16 @@ class LeadsApi(ABC):
 
     def read_custom_fields(self) -> tuple[CustomField, ...]:
         """Ask for the account's custom fields (20 tokens)."""
-        return tuple(custom_fields(self.get_lead_fields()))
+        fields = self.get_lead_fields()
+        try:
+            return tuple(custom_fields(fields))
+        except (KeyError, TypeError, ValueError):
+            endpoint = endpoints.GET_LEAD_FIELDS
+            raise PipedriveServerError(
+                f"{endpoint.method} {endpoint.path}: Pipedrive told of a field in another form than due.",
+                method=endpoint.method,
+                path=endpoint.path,
+            ) from None
 
     def read_labels(self) -> dict[str, str]:
         """Ask for the names of the account's labels, by id (10 tokens)."""
@@ -449,34 +468,37 @@ class LeadsApi(ABC):
         return self.send(endpoints.free_call(method, path, params, json)).envelope
 
     def _object(self, endpoint: Endpoint, *, body: JSON = None, **ids: object) -> dict[str, Any]:
-        return dict(self._data(endpoint.call(body=body, ids=ids), dict))
+        """Send a call for one thing; what a DELETE answers does not matter."""
+        reply = self.send(endpoint.call(body=body, ids=ids))
+        data = data_of(reply)
+        if endpoint.method == "DELETE":
+            return data if isinstance(data, dict) else {}
+        if not isinstance(data, dict):
+            raise unfit(reply, "with something else than an object")
+        if endpoint.method == "POST" and data.get("id") is None:
+            raise unfit(reply, "without the id of what was made")
+        return data
 
     def _begun(self, call: Call) -> str:
-        conversion_id = self._data(call, dict).get("conversion_id")
+        reply = self.send(call)
+        data = data_of(reply)
+        conversion_id = data.get("conversion_id") if isinstance(data, dict) else None
         if isinstance(conversion_id, str) and conversion_id:
             return conversion_id
-        raise PipedriveServerError(
-            f"{call.method} {call.path}: Pipedrive's answer does not tell the conversion's id.",
-            method=call.method,
-            path=call.path,
-            in_doubt=True,
-        )
+        raise unfit(reply, "without the conversion's id")
 
-    def _list(self, endpoint: Endpoint, **ids: object) -> list[Any]:
-        return list(self._data(endpoint.call(ids=ids), list))
+    def _list(self, endpoint: Endpoint, *due: str, page_size: int | None = None) -> list[dict[str, Any]]:
+        """All rows of a list.
 
-    def _data(self, call: Call, due: type) -> Any:
-        reply = self.send(call)
-        data = due() if reply.data is None else reply.data
-        if isinstance(data, due):
-            return data
-        raise PipedriveServerError(
-            f"{call.method} {call.path}: Pipedrive's data is of another kind than due.",
-            status=reply.status,
-            method=call.method,
-            path=call.path,
-            in_doubt=True,
-        )
+        :param due: what each row has to have.
+        :param page_size: None for a list that the API gives whole; should it come in pages, they are followed.
+        """
+        rows = []
+        for reply, page in self._pages(endpoint, {}, page_size):
+            if any(row.get(name) is None for row in page for name in due):
+                raise unfit(reply, f"with a row without {' and '.join(due)}")
+            rows += page
+        return rows
 
     def _rows_of(
         self, endpoint: Endpoint, ids: Sequence[int | str] | None, query: Mapping[str, object], page_size: int
@@ -493,12 +515,30 @@ class LeadsApi(ABC):
     def _rows(self, endpoint: Endpoint, query: Mapping[str, object], page_size: int) -> Iterator[dict[str, Any]]:
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= LARGEST_PAGE:
             raise PipedriveValidationError(f"page_size: {page_size!r} is not a whole number from 1 to {LARGEST_PAGE}.")
+        for _, page in self._pages(endpoint, query, page_size):
+            yield from page
+
+    def _pages(
+        self, endpoint: Endpoint, query: Mapping[str, object], page_size: int | None
+    ) -> Iterator[tuple[Reply, list[dict[str, Any]]]]:
+        """Read a list to its end; a page that is too large to be sent is asked for in smaller ones.
+
+        :param page_size: rows a page; None for a list that takes no such parameter.
+        """
+        steps = Steps()
         way_on: Mapping[str, int | str] | None = {}
         while way_on is not None:
-            full_query: dict[str, object] = {**query, "limit": page_size, **way_on}
-            page = read_page(self.send(endpoint.call(query=full_query)))
-            yield from page.items
-            way_on = page.next_query
+            call = endpoint.call(query={**query, "limit": page_size, **way_on})
+            try:
+                reply = self.send(call)
+            except ReplyTooLargeError:
+                page_size = None if page_size is None else smaller(page_size)
+                if page_size is None:
+                    raise
+                continue
+            page = read_page(reply)
+            yield reply, page.items
+            way_on = steps.after(call, page)
 
 
 def lead_filters(

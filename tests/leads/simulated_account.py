@@ -45,12 +45,14 @@ class Account:
     :param contrary: archiving and restoring leave ``update_time``, ``archive_time`` has no milliseconds, ids compare
         the other way round.
     :ivar late_ms: after which time the changes to come show in the lists.
+    :ivar most_rows: rows of a page at most, however many are asked for; None for as many.
     """
 
     def __init__(self, *, contrary: bool = False) -> None:
         self.contrary = contrary
         self.now_ms = BEGINNING_MS
         self.late_ms = 0
+        self.most_rows: int | None = None
         self.leads: dict[str, Lead] = {}
         self._made = 0
         self._unshown: list[tuple[int, str, Lead | None]] = []
@@ -102,7 +104,7 @@ class Account:
             shown = [lead for lead in shown if lead.update_time[:19] >= question.since[:19]]
         shown.sort(key=lambda lead: lead.id, reverse=self.contrary != order.newest_first)
         shown.sort(key=lambda lead: lead.update_time, reverse=order.newest_first)
-        end = question.start + limit
+        end = question.start + min(limit, self.most_rows or limit)
         return Page(shown[question.start : end], shown[question.start : end], len(shown) > end, None, self.now())
 
     def _shown(self) -> list[Lead]:

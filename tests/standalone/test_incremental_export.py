@@ -134,7 +134,9 @@ def test_each_run_brings_what_changed_and_a_cleared_one_all_it_brought(airflow, 
     made, renamed, archived = changed(client, sandbox, person_id)
     second = exports.facts(airflow.trigger(EXPORT))
     changes = lake.leads(second["path"])
-    assert set(changes) == {made, renamed, archived}
+    newest = max(all_leads.values(), key=lambda lead: lead["update_time"])["id"]
+    assert {made, renamed, archived} <= set(changes)
+    assert newest in changes  # for the overlap
     assert (changes[renamed]["title"], changes[archived]["is_archived"]) == ("Renamed", True)
     assert second["tokens"] < first["tokens"]
 
@@ -149,7 +151,7 @@ def test_each_run_brings_what_changed_and_a_cleared_one_all_it_brought(airflow, 
     sandbox.control.advance(AN_HOUR)
     third_run = airflow.trigger(EXPORT)
     third = exports.facts(third_run)
-    assert (third["rows"], lake.leads(third["path"])) == (0, {})
+    assert set(lake.leads(third["path"])) == {made, renamed, archived}  # what changed last comes once more
     assert len(lake.names()) == 3
 
     log = airflow.log(EXPORT, first_run["dag_run_id"], "export")

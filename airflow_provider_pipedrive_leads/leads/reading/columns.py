@@ -21,7 +21,7 @@ from msgspec.structs import astuple
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
 from airflow_provider_pipedrive_leads.files.table import Column
-from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
+from airflow_provider_pipedrive_leads.leads.reading.pages import Shape, headless
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
@@ -132,7 +132,14 @@ def layout_of(columns: Iterable[LeadColumn]) -> Layout:
         rename={attribute(key): key for key in keys},
         gc=False,
     )
-    return Layout(columns, keys, Shape(row, lambda rows: rows))
+    return Layout(columns, keys, Shape(row, _with_heads))
+
+
+def _with_heads(rows: Rows) -> Rows:
+    """Give rows of leads, each of which tells what it needs to be read once and whole."""
+    if any(row.id is None or row.update_time is None for row in rows):
+        raise headless()
+    return rows
 
 
 def attribute(key: str) -> str:

@@ -124,7 +124,7 @@ class Reading:
     :param moves_unseen: whether the account is known not to move ``update_time`` when a lead is archived or restored.
     :param expected: about how many active leads there are, if known.
     :param filtered: whether a filter chooses the leads: one can then come in without a change of its own.
-    :param limit: leads a page, at least 2.
+    :param limit: leads a page, at least 2; the server may give fewer.
     :ivar pages: pages taken so far.
     :ivar active: leads found in the list of active ones.
     :ivar updated_until: the latest ``update_time`` among the leads given.

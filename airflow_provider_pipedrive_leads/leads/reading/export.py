@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import GET_LEADS
-from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveDailyBudgetError
 from airflow_provider_pipedrive_leads.api.fields import Catalogue
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.suffixes import format_of
@@ -197,8 +197,25 @@ def deliver(
 
     :param shape: what to make of each lead.
     :raises PipedriveConfigError: the window begins after Pipedrive's present.
+    :raises PipedriveDailyBudgetError: the day's API tokens are spent; it says how many a full read needs, if known.
     """
     window = window or Window()
+    try:
+        return _deliver(api, selection, shape, write, window)
+    except PipedriveDailyBudgetError as spent:
+        if window.expected and window.changed_since is None:
+            spent.needed = max(spent.needed or 0, _tokens_for(window.expected))
+        raise
+
+
+def _tokens_for(active: int) -> int:
+    """API tokens for the pages of so many active leads."""
+    return GET_LEADS.cost * math.ceil(active / LARGEST_PAGE)
+
+
+def _deliver(
+    api: LeadsApi, selection: Selection, shape: Shape, write: Callable[[Sequence[Any]], None], window: Window
+) -> Exported:
     with LeadPages(api, selection.filters(), shape) as pages:
         progress = _Progress(api, window.expected)
         reading = Reading(
@@ -248,12 +265,11 @@ class _Progress:
         self._expected = expected
         self._started = self._last = time.monotonic()
         if expected is not None:
-            tokens = GET_LEADS.cost * math.ceil(expected / LARGEST_PAGE)
             left = api.usage.daily_tokens_left
             log.info(
                 "About %d active leads: their pages cost about %d API tokens%s.",
                 expected,
-                tokens,
+                _tokens_for(expected),
                 "" if left is None else f"; {left} are left of the company's day",
             )
 

@@ -40,7 +40,7 @@ class Store(Protocol):
 class Past(msgspec.Struct, frozen=True, omit_defaults=True):
     """What earlier runs left.
 
-    :param watermark: Pipedrive's clock when the last run began to read, whole seconds; None before the first.
+    :param watermark: what :func:`next_watermark` gave; None before the first run that found a lead.
     :param moves_unseen: whether the account was seen not to move ``update_time`` when leads are archived.
     :param size: active leads at the last full read.
     :param ids: where the ids of the last full reads are kept, the latest last.
@@ -111,6 +111,20 @@ def past_at_first_try(runs: Store, key: str, past: Past) -> Past:
         runs.set(f"{key}_before", msgspec.to_builtins(past))
         return past
     return msgspec.convert(noted, Past)
+
+
+def next_watermark(began: str | None, newest: str | None) -> str | None:
+    """Decide up to which second all changes are read; None where that is not known, or nothing came that shows it.
+
+    A clock that runs ahead, as that of a proxy may, would leave out what changes until it is right: so what was read
+    bounds it. What was read alone would leave out what changed while the run read, before its newest change.
+
+    :param began: the server's clock when the run began to read; None if it was not told.
+    :param newest: the latest ``update_time`` that the run read; None without rows.
+    """
+    if began is None or newest is None:
+        return None
+    return min(began, moment_value("update_time", newest))
 
 
 def after(past: Past, *, watermark: str | None, moves_unseen: bool, size: int | None, ids: str | None = None) -> Past:

@@ -6,7 +6,7 @@ import math
 import struct
 import time
 from binascii import unhexlify
-from collections.abc import Callable, Iterator, Sequence  # msgspec reads the annotations
+from collections.abc import Callable, Iterator, Mapping, Sequence  # msgspec reads the annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from airflow_provider_pipedrive_leads.api import endpoints
-from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, ReplyTooLargeError
 from airflow_provider_pipedrive_leads.api.operations import lead_filters
+from airflow_provider_pipedrive_leads.api.paging import smaller
 from airflow_provider_pipedrive_leads.api.replies import read_page, server_time
 from airflow_provider_pipedrive_leads.api.values import moment_value
-from airflow_provider_pipedrive_leads.leads.reading.complete import MOST_AHEAD, is_in_order
-from airflow_provider_pipedrive_leads.leads.reading.walk import Page
+from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, MOST_AHEAD, is_in_order
+from airflow_provider_pipedrive_leads.leads.reading.walk import LEAST_ROWS, Page
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_pipedrive_leads.api.endpoints import Call
+    from airflow_provider_pipedrive_leads.api.endpoints import Endpoint
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+    from airflow_provider_pipedrive_leads.api.replies import Reply
     from airflow_provider_pipedrive_leads.leads.reading.complete import Filters
     from airflow_provider_pipedrive_leads.leads.reading.walk import Head, Order, Question
 
@@ -53,8 +55,20 @@ class Shape(msgspec.Struct, frozen=True):
     keys: Callable[[Sequence[Any]], Sequence[int | str] | None] = lambda rows: None  # noqa: ARG005
 
 
-_decode_head = msgspec.json.Decoder(LeadHead).decode
-_decode_heads = msgspec.json.Decoder(list[LeadHead]).decode
+_head_decoder = msgspec.json.Decoder(LeadHead)
+_heads_decoder = msgspec.json.Decoder(list[LeadHead])
+
+
+def headless() -> PipedriveServerError:
+    """The error for a list in which a lead does not tell what every lead tells."""
+    return PipedriveServerError("Pipedrive gave a lead without an id or without an update_time that can be read.")
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes | msgspec.Raw) -> Any:
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise headless() from None
 
 
 class _HeadsOfTexts(Sequence[LeadHead]):
@@ -73,10 +87,13 @@ class _HeadsOfTexts(Sequence[LeadHead]):
     def __getitem__(self, place: slice) -> Sequence[LeadHead]: ...
 
     def __getitem__(self, place: int | slice) -> LeadHead | Sequence[LeadHead]:
-        return _HeadsOfTexts(self._leads[place]) if isinstance(place, slice) else _decode_head(self._leads[place])
+        if isinstance(place, slice):
+            return _HeadsOfTexts(self._leads[place])
+        head: LeadHead = _decoded(_head_decoder, self._leads[place])
+        return head
 
     def __iter__(self) -> Iterator[LeadHead]:
-        return iter(_decode_heads(b"[" + b",".join(self._leads) + b"]"))
+        return iter(_decoded(_heads_decoder, b"[" + b",".join(self._leads) + b"]"))
 
 
 BEGINNING = b'{"id":"________-____-____-____-____________"'
@@ -119,6 +136,7 @@ class LeadPages:
         self._api = api
         self._filters = lead_filters(**filters)
         self._shape = shape
+        self._most = LARGEST_PAGE
         self._threads = ThreadPoolExecutor(MOST_AHEAD, thread_name_prefix="pipedrive-pages")
         self._asked: set[Future[Page]] = set()
 
@@ -143,32 +161,53 @@ class LeadPages:
         :return: a future; its result may raise the typed errors of ``api.errors``.
         """
         endpoint = endpoints.GET_ARCHIVED_LEADS if archived else endpoints.GET_LEADS
-        query = {
-            **self._filters,
-            "updated_since": question.since,
-            "sort": order.sort,
-            "limit": limit,
-            "start": question.start,
-        }
-        asked = self._threads.submit(self._page, endpoint.call(query=query, rows=self._shape.row), order)
+        query = {**self._filters, "updated_since": question.since, "sort": order.sort, "start": question.start}
+        asked = self._threads.submit(self._page, endpoint, query, limit, order)
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
         return asked
 
-    def _page(self, call: Call, order: Order) -> Page:
-        began = time.monotonic()
-        reply = self._api.send(call)
-        asked_at = _seconds_before(server_time(reply.headers), time.monotonic() - began)
+    def _page(self, endpoint: Endpoint, query: Mapping[str, object], limit: int, order: Order) -> Page:
+        reply, took = self._sent(endpoint, query, limit)
         page = read_page(reply)
         heads = self._shape.heads(page.items)
+        if heads and not (_is_time(heads[0].update_time) and _is_time(heads[-1].update_time)):
+            raise headless()
         if not is_in_order(heads, order):
             raise PipedriveServerError(
-                f"{call.method} {call.path}: Pipedrive did not sort the leads by {order.sort.split(',')[0]}, as it was"
-                " asked to; a complete read cannot be promised.",
-                method=call.method,
-                path=call.path,
+                f"{endpoint.method} {endpoint.path}: Pipedrive did not sort the leads by {order.sort.split(',')[0]}, as"
+                " it was asked to; a complete read cannot be promised.",
+                method=endpoint.method,
+                path=endpoint.path,
             )
+        asked_at = _seconds_before(server_time(reply.headers), took)
         return Page(heads, page.items, page.next_query is not None, self._shape.keys(page.items), asked_at)
+
+    def _sent(self, endpoint: Endpoint, query: Mapping[str, object], limit: int) -> tuple[Reply, float]:
+        """Ask for a page, for a smaller one if it is too large to be sent; give the seconds that took, too.
+
+        Later pages are then asked for in the size that went well: where leads are so large, others will be.
+        """
+        while True:
+            rows = min(limit, self._most)
+            began = time.monotonic()
+            try:
+                reply = self._api.send(endpoint.call(query={**query, "limit": rows}, rows=self._shape.row))
+            except ReplyTooLargeError:
+                fewer = smaller(rows, least=LEAST_ROWS)
+                if fewer is None:
+                    raise
+                self._most = min(self._most, fewer)
+                continue
+            return reply, time.monotonic() - began
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _seconds_before(moment: str | None, seconds: float) -> str | None:

@@ -23,11 +23,18 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
+from airflow_provider_pipedrive_leads.api.paging import InVain
+
 LARGEST_OVERLAP = 100
 CALM_PAGES = 16
 """Pages without a gap after which the overlap is halved."""
 SECONDS_TO_APPEAR = 5
 """How long a change may take to show in the list after the time that it is stamped with."""
+MAX_WAYS_BACK = 20
+"""How often in a row a walk goes back without having come any further; each time it goes twice as far."""
+LEAST_ROWS = 2
+"""Rows of a page that goes on: one that the page before held, and one more."""
 LIKELY_PART = 0.2
 """The part of a last page that, if it should be full, is asked for with the others: lists seldom shrink by more."""
 
@@ -160,6 +167,11 @@ class Frontier:
             self._tied.add(heads[place].id)
 
     @property
+    def place(self) -> tuple[str | None, int]:
+        """What changes whenever the frontier moves."""
+        return self.time, len(self._tied)
+
+    @property
     def second(self) -> str | None:
         """The second of the frontier, as ``updated_since`` takes it."""
         return None if self.time is None else f"{self.time[:19]}Z"
@@ -171,7 +183,7 @@ class Walk:
     :param ask: asks for a page and returns at once.
     :param order: how the list is sorted.
     :param since: the second at which the list begins, for an anchored order.
-    :param limit: rows a page.
+    :param limit: rows a page; the server may give fewer, and goes on behind those.
     :param ahead: how many pages are worth having asked for at once.
     :param expected: about how many rows there are, if known: what may lie behind the end waits until all others are
         there.
@@ -192,7 +204,7 @@ class Walk:
         self.grows_at_end_only = False
         self._ask = ask
         self._since = since
-        self._limit = limit
+        self._served = _Served(limit)
         self._ahead = ahead
         self._expected = expected
         self._taken = 0
@@ -205,6 +217,7 @@ class Walk:
         self._last: _LastRow | None = None
         self._met = 0
         """How many pages in a row, up to the last one taken, met the one before exactly."""
+        self._progress = _Progress()
 
     def begin(self) -> None:
         """Ask for the first page now, though something is to be read before :meth:`pages`.
@@ -220,14 +233,15 @@ class Walk:
         """
         more = True
         if self._begun is not None and _is_good_for_long(begun := self._begun.result()):
-            self._next_start = self._limit - self._overlap
             yield from self._take(Question(self._since, 0), begun)
+            self._next_start = self._behind(Question(self._since, 0))
         while more:
             self._ask_ahead()
             question, ticket, must_meet = self._asked.popleft()
             if not ticket.done():
                 yield None
             page = ticket.result()
+            rows = self._served.rows
             if self._fits(question, page):
                 self._narrow_overlap()
                 self._met = self._met + 1 if self._meets(question, page) else 0
@@ -239,6 +253,8 @@ class Walk:
                 self._doubt_what_was_asked()
             is_final = must_meet <= self._met or self.frontier.order.newest_first
             more = yield from self._take(question, page)
+            if self._served.rows < rows:
+                self._step_anew(question)
             if not more and not is_final:
                 self._look_again(question, page)
                 more = True
@@ -267,14 +283,30 @@ class Walk:
         self._asked.clear()
         self._next_start = question.start + max(0, len(page.heads) - 1)
 
+    def _step_anew(self, question: Question) -> None:
+        """Go on behind the rows that were served: there are gaps between the pages that were asked for already."""
+        self._asked.clear()
+        self._next_start = self._behind(question)
+
+    def _behind(self, question: Question) -> int:
+        """Where the page after one that was just taken begins."""
+        return question.start + self._step()
+
+    def _step(self) -> int:
+        return max(1, self._served.rows - self._overlap)
+
     def _take(self, question: Question, page: Page) -> Generator[Page, None, bool]:
+        if page.more:
+            self._progress.check(question, page)
+            self._served.learn(len(page.heads))
+            self._overlap = min(self._overlap, self._served.rows // 2)
         self.frontier.advance(page.heads)
         self._taken += 1
         if page.heads:
             place, last = Question(question.since, question.start + len(page.heads) - 1), page.heads[-1]
             self._last = _LastRow(place, last, page.is_old(last))
         yield page
-        return page.more and bool(page.heads)
+        return page.more
 
     def _fits(self, question: Question, page: Page) -> bool:
         return question.start == 0 or self.frontier.touches(page)
@@ -285,7 +317,7 @@ class Walk:
             question = Question(self._since, self._next_start)
             must_meet = sum(1 for _ in dropwhile(lambda asked: asked.ticket.done(), self._asked))
             self._asked.append(_Asked(question, self._ask(question), must_meet))
-            self._next_start += self._limit - self._overlap
+            self._next_start += self._step()
 
     def _most_ahead(self) -> int:
         """Of a list whose size nobody knows, no more pages than it has given so far: behind its end all are in vain."""
@@ -295,43 +327,101 @@ class Walk:
         if self._ending:
             return False
         known = [asked.ticket.result().more for asked in self._asked if asked.ticket.done()]
-        margin = int(self._limit * LIKELY_PART) if self.grows_at_end_only else self._limit
-        near_the_end = self._expected is not None and -margin <= self._next_start - self._expected < 2 * self._limit
+        rows = self._served.rows
+        margin = int(rows * LIKELY_PART) if self.grows_at_end_only else rows
+        near_the_end = self._expected is not None and -margin <= self._next_start - self._expected < 2 * rows
         return all(known) and (len(known) == len(self._asked) or not near_the_end)
 
     def _bridge(self, beyond: Question, page: Page) -> Generator[Page, None, Page]:
         """Read from the frontier on until a page asked for earlier touches it or the list ends; give the last page."""
-        question = self._way_back(beyond)
+        rows = self._served.rows
+        question = self._way_back(beyond, rows)
         while True:
             between = self._ask(question).result()
             if not self._fits(question, between):
-                question = self._way_back(question)
+                rows *= 2
+                question = self._way_back(question, rows)
                 continue
-            if not between.more or not between.heads:
+            rows = self._served.rows
+            if not between.more:
                 self._asked.clear()
                 return between
             yield from self._take(question, between)
             if self.frontier.touches(page):
                 return page
-            question = Question(question.since, question.start + self._limit - self._overlap)
+            question = Question(question.since, self._behind(question))
 
-    def _way_back(self, question: Question) -> Question:
+    def _way_back(self, question: Question, rows: int) -> Question:
         """A place that is surely, or more likely, not behind the frontier."""
+        self._progress.go_back(self.frontier)
         if self.frontier.order.anchored and self.frontier.time is not None:
             return Question(self.frontier.second, 0)
-        return Question(question.since, max(0, question.start - self._limit))
+        return Question(question.since, max(0, question.start - rows))
 
     def _doubt_what_was_asked(self) -> None:
         """What was read only now lies before the pages asked for: none of them can be final."""
         self._asked = deque(asked._replace(must_meet=math.inf) for asked in self._asked)
 
     def _widen_overlap(self) -> None:
-        self._calm, self._overlap = 0, min(2 * self._overlap + 1, LARGEST_OVERLAP, self._limit // 2)
+        self._calm, self._overlap = 0, min(2 * self._overlap + 1, LARGEST_OVERLAP, self._served.rows // 2)
 
     def _narrow_overlap(self) -> None:
         self._calm += 1
         if self._calm % CALM_PAGES == 0:
             self._overlap = max(1, self._overlap // 2)
+
+
+class _Served:
+    """How many rows a page holds behind which the list goes on: what the server gives, whatever it was asked for."""
+
+    def __init__(self, limit: int) -> None:
+        self.rows = limit
+        self._fuller: list[int] = []
+
+    def learn(self, rows: int) -> None:
+        """Take a shorter page for the measure at once, longer ones when there were many in a row."""
+        self._fuller = [*self._fuller, rows] if rows > self.rows else []
+        if rows < self.rows or len(self._fuller) == CALM_PAGES:
+            self.rows = min([rows, *self._fuller])
+            self._fuller = []
+
+
+class _Progress:
+    """Tells a walk that others hold up from one that the server leads in circles."""
+
+    def __init__(self) -> None:
+        self._steps = InVain()
+        self._begins_at: Question | None = None
+        self._place: tuple[str | None, int] | None = None
+        self._ways_back = 0
+
+    def check(self, question: Question, page: Page) -> None:
+        """Look at a page behind which the list goes on.
+
+        :raises PipedriveServerError: it leads nowhere.
+        """
+        if len(page.heads) < LEAST_ROWS:
+            raise _endless(f"after a page of {len(page.heads)} leads, behind which nothing can be seen to fit")
+        before, self._begins_at = self._begins_at, question
+        step = question.start - before.start if before is not None and before.since == question.since else 0
+        if self._steps.go_on((page.heads[0].id, page.heads[-1].id, len(page.heads)), step):
+            raise _endless("with the same leads over and over")
+
+    def go_back(self, frontier: Frontier) -> None:
+        """Take note that a walk goes back.
+
+        :raises PipedriveServerError: it did so too often without having come any further.
+        """
+        self._ways_back = self._ways_back + 1 if frontier.place == self._place else 0
+        self._place = frontier.place
+        if self._ways_back >= MAX_WAYS_BACK:
+            raise _endless("but its pages do not follow on each other")
+
+
+def _endless(how: str) -> PipedriveServerError:
+    return PipedriveServerError(
+        f"Pipedrive says that the list of leads goes on, {how}. A complete read cannot be promised."
+    )
 
 
 def _is_good_for_long(first: Page) -> bool:
@@ -340,5 +430,11 @@ def _is_good_for_long(first: Page) -> bool:
 
 
 def moment(text: str) -> datetime:
-    """Read a time in either of the API's forms, to the second (docs/pipedrive-api.md, "The object")."""
-    return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+    """Read a time in either of the API's forms, to the second (docs/pipedrive-api.md, "The object").
+
+    :raises PipedriveServerError: it is none.
+    """
+    try:
+        return datetime.fromisoformat(text[:19]).replace(tzinfo=UTC)
+    except ValueError:
+        raise PipedriveServerError("Pipedrive gave a lead a time that cannot be read.") from None

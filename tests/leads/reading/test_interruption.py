@@ -29,10 +29,11 @@ from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN, LeadP
 from airflow_provider_pipedrive_leads.leads.reading.walk import BY_CHANGE, Page, Question
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from tests.leads.stops import stop
+from tests.until import until
 
 SECONDS_TO_STOP = 5.0
 """What a task has that is stopped."""
-TIMEOUT, DAYS = 600, 1e6
+TIMEOUT, DAYS, AN_HOUR = 600, 1e6, 3_600
 """Seconds of the connection, the most that it takes, and of other waits: longer than any test lasts."""
 LEADS = 10
 EXPECTED = 5_000
@@ -90,7 +91,7 @@ def read(client: PipedriveClient) -> None:
 @pytest.mark.parametrize("kind", ["hold", "slow_body"])
 def test_slow_replies_are_not_waited_for(sandbox, client, kind):
     client.get_current_user()  # the first call goes alone
-    sandbox.control.fault("GET", "/v1/leads", kind, times=100, seconds=DAYS)
+    sandbox.control.fault("GET", "/v1/leads", kind, times=100, seconds=AN_HOUR)
     assert len(stop(lambda: read(client), lambda: sandbox.control.counters()["in_flight"] >= SEVERAL)) >= SEVERAL
 
 
@@ -158,14 +159,14 @@ def silent_server() -> Iterator[str]:
 
 def test_a_server_that_lets_nobody_in_is_not_waited_for(silent_server, monkeypatch):
     """What cannot be broken off ends in time by itself, and is not begun again."""
-    assert open_connections.LONGEST_CONNECT < SECONDS_TO_STOP
-    monkeypatch.setattr(open_connections, "LONGEST_CONNECT", 0.1)
+    assert open_connections.CONNECT_TIMEOUT < SECONDS_TO_STOP
+    monkeypatch.setattr(open_connections, "CONNECT_TIMEOUT", 0.1)
     client, asked, tries = client_of(silent_server), Asked(), []
     connect = urllib3.util.connection.create_connection
 
     def connect_slowly(address, timeout, **options):
         tries.append(timeout)
-        client._connections.closed_for_good.wait()
+        until(lambda: client._connections.closed_for_good)
         return connect(address, timeout, **options)
 
     monkeypatch.setattr(urllib3.util.connection, "create_connection", connect_slowly)

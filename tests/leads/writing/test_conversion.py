@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.api.replies import Reply
 from airflow_provider_pipedrive_leads.api.retries import after_failure
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.exceptions import (
@@ -482,7 +483,7 @@ def test_an_event_without_a_verdict_is_an_error(event):
 
 
 def test_an_answer_without_an_id_is_in_doubt(client, monkeypatch):
-    monkeypatch.setattr(client, "send", lambda call: type("R", (), {"data": {"conversion_id": None}, "status": 200})())
+    monkeypatch.setattr(client, "send", lambda call: Reply(200, {}, {"data": {"conversion_id": None}}, call))
     with pytest.raises(PipedriveServerError, match="conversion's id") as caught:
         client.convert_lead_to_deal(str(uuid.uuid4()))
     assert caught.value.in_doubt
@@ -493,6 +494,7 @@ def test_a_spent_day_is_not_waited_out_here(scene, fresh):
     conversion = scene.attempt("lead", lead_id)
     conversion.begin()
     path = "/api/v2/leads/*/convert/status/*"
+    scene.sandbox.control.set_choice("rate_headers", "absent")  # nobody says that tokens are left
     scene.sandbox.control.fault("GET", path, "status", status=429, retry_after=4000)
     with pytest.raises(PipedriveDailyBudgetError):
         ask(scene.client, DIRECTIONS["lead"], lead_id, conversion.conversion_id)
