@@ -7,57 +7,58 @@ replies into values or typed errors. It needs no Airflow.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
-from contextlib import closing
-from io import BytesIO
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies
+from weakref import WeakSet
 
 import msgspec
-import requests  # noqa: TID253 - this module is itself imported only when the first call is made
-import urllib3
 
 from airflow_provider_pipedrive_leads.api.budget import SMALLEST_DAY, DailyBudget, Usage
-from airflow_provider_pipedrive_leads.api.connection import ApiToken, Secret
+from airflow_provider_pipedrive_leads.api.compression import ACCEPTED
+from airflow_provider_pipedrive_leads.api.connection import ApiToken, Secret, secrets_of
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveAuthError,
     PipedriveConnectionError,
     PipedriveError,
     PipedriveNotFoundError,
     PipedriveRateLimitError,
+    ReplyTooLargeError,
     error_from_reply,
 )
+from airflow_provider_pipedrive_leads.api.foreign_words import host_in, secrets_of_proxy
 from airflow_provider_pipedrive_leads.api.oauth import fingerprint
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.api.pacing import SEARCHES_ALLOWED, BurstWindow
 from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from, server_time
 from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS, as_day_spent, seconds_before_repeat
-from airflow_provider_pipedrive_leads.login import login_for
-from airflow_provider_pipedrive_leads.open_connections import OpenConnections, is_certificate_error, was_never_sent
+from airflow_provider_pipedrive_leads.api.texts import ToldOnce
+from airflow_provider_pipedrive_leads.login import MemoryTokenStore, login_for
+from airflow_provider_pipedrive_leads.open_connections import NoAnswerError, OpenConnections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.api.endpoints import Call
     from airflow_provider_pipedrive_leads.login import TokenStore
+    from airflow_provider_pipedrive_leads.open_connections import Answer, Trouble
 
 log = logging.getLogger(__name__)
 
-LARGEST_REPLY = 64 * 1024 * 1024
-"""Bytes; a page of 500 leads is about one megabyte."""
-CHUNK = 256 * 1024
-"""Bytes read at once at most: after each read a thread waits for its turn among those that make rows."""
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+"""Packed and unpacked; a page of 500 leads is about one megabyte."""
 LONGEST_NAP = 1.0
 """Seconds after which a sleeping call looks whether it was interrupted."""
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
-HEADERS = {
-    "Accept-Encoding": requests.utils.default_headers()["Accept-Encoding"],
-    "Accept": "application/json",
-}
+HEADERS = {"Accept-Encoding": ACCEPTED, "Accept": "application/json"}
 
 
 class _Pace:
@@ -72,8 +73,28 @@ class _Pace:
         return (self.all_calls, self.searches) if call.search else (self.all_calls,)
 
 
-_paces: dict[str, _Pace] = {}
-_paces_lock = threading.Lock()
+class _Paces:
+    """The pace of each account of this process."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all accounts."""
+        self._lock = threading.Lock()
+        self._by_account: dict[str, _Pace] = {}
+
+    def of(self, settings: ConnectionSettings) -> _Pace:
+        """Give the pace that all clients of an account share; the latest to say a limit sets it."""
+        with self._lock:
+            pace = self._by_account.setdefault(account_of(settings), _Pace())
+        with pace.lock:
+            pace.all_calls.limit = settings.burst_limit or pace.all_calls.limit
+        return pace
+
+
+_paces = _Paces()
+_clients: WeakSet[PipedriveClient] = WeakSet()
 
 
 def account_of(settings: ConnectionSettings) -> str:
@@ -81,14 +102,6 @@ def account_of(settings: ConnectionSettings) -> str:
     login = settings.login
     secret = login.token if isinstance(login, ApiToken) else login.refresh_token
     return fingerprint(Secret(f"{settings.base_url} {secret.reveal}"))
-
-
-def _shared_pace(settings: ConnectionSettings) -> _Pace:
-    with _paces_lock:
-        pace = _paces.setdefault(account_of(settings), _Pace())
-    with pace.lock:
-        pace.all_calls.limit = settings.burst_limit or pace.all_calls.limit
-    return pace
 
 
 class Account(NamedTuple):
@@ -128,14 +141,27 @@ class PipedriveClient(LeadsApi):
         self.settings = settings
         self._usage = Usage()
         self._clock = clock or time.monotonic
-        self._sleep = sleep or self._nap
+        self._pause = sleep
         self._chance = chance
-        self._usage_lock = threading.Lock()
         self._day = DailyBudget()
         self._warned = False
-        self._pace = _shared_pace(settings)
+        self._told = ToldOnce()
         self._connections = OpenConnections()
-        self._login = login_for(settings, self._connections, token_store)
+        self._token_store = token_store or MemoryTokenStore()
+        self._begin_in_this_process()
+        _clients.add(self)
+
+    def _begin_in_this_process(self) -> None:
+        """Take what a forked process must not share with the one that it comes from: locks, windows, tokens in use."""
+        self._usage_lock = threading.Lock()
+        self._day.under_way = 0
+        self._pace = _paces.of(self.settings)
+        self._login = login_for(self.settings, self._connections, self._token_store)
+
+    def start_anew(self) -> None:
+        """Open connections of one's own: in a process that was just forked."""
+        self._connections.start_anew()
+        self._begin_in_this_process()
 
     @property
     def usage(self) -> Usage:
@@ -181,7 +207,7 @@ class PipedriveClient(LeadsApi):
                     return Reply(200, {}, {"success": True, "data": None})
                 raise
             except PipedriveAuthError as error:
-                refused = error.status == requests.codes.unauthorized and bool(header)
+                refused = error.status == HTTPStatus.UNAUTHORIZED and bool(header)
                 if renewed or not refused or not self._login.renewable:
                     raise
                 renewed, stale = True, header
@@ -191,7 +217,7 @@ class PipedriveClient(LeadsApi):
                 elapsed = self._clock() - started
                 delay = seconds_before_repeat(call, error, repeats=repeats, elapsed=elapsed, chance=self._chance())
                 if delay is None and isinstance(error, PipedriveRateLimitError) and rejections >= MOST_REPEATS:
-                    raise as_day_spent(error) from None
+                    raise self._outlasting(call, error) from None
                 if delay is None:
                     raise
                 rejections += isinstance(error, PipedriveRateLimitError)
@@ -200,15 +226,23 @@ class PipedriveClient(LeadsApi):
             repeats += 1
             self._sleep(wait)
 
+    def _outlasting(self, call: Call, error: PipedriveRateLimitError) -> PipedriveError:
+        """What a 429 means that outlasted some windows."""
+        with self._usage_lock:
+            return as_day_spent(error) if self._day.may_be_spent(call, self._clock()) else error
+
     def _check_interrupted(self, call: Call) -> None:
-        if self._connections.closed_for_good.is_set():
+        if self._connections.closed_for_good:
             raise PipedriveConnectionError(
                 f"{call.method} {call.path} was broken off.", method=call.method, path=call.path
             )
 
-    def _nap(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         """Sleep, but wake up when interrupted."""
-        while seconds > 0 and not self._connections.closed_for_good.is_set():
+        if self._pause is not None:
+            self._pause(seconds)
+            return
+        while seconds > 0 and not self._connections.closed_for_good:
             step = min(seconds, LONGEST_NAP)
             time.sleep(step)
             seconds -= step
@@ -223,90 +257,73 @@ class PipedriveClient(LeadsApi):
             arrived = lost.in_doubt
             raise
         finally:
-            rejected = status == requests.codes.too_many_requests
+            rejected = status == HTTPStatus.TOO_MANY_REQUESTS
             self._give_places_back(call, sent, answered, headers, rejected=rejected)
             self._count(call, headers, arrived=arrived, repeat=repeat, rate_limited=rejected)
+        secrets = partial(_sent_secrets, self.settings, header)
         if 300 <= status < 400:
-            raise self._redirected(call, status, headers)
+            raise self._redirected(call, status, headers, secrets())
         if not 200 <= status < 300:
-            error = error_from_reply(call, status, headers, body, connection=self.settings.name)
+            error = error_from_reply(call, status, headers, body, connection=self.settings.name, secrets=secrets())
             if isinstance(error, PipedriveRateLimitError) and not error.banned:
                 self._hold_still(call, error.retry_after)
             raise error
-        return reply_from(call, status, headers, body)
+        return self._heard(reply_from(call, status, headers, body, secrets=secrets))
 
-    def _exchange(
-        self, call: Call, server: str, header: Mapping[str, Secret]
-    ) -> tuple[int, dict[str, str], bytes, float]:
-        """Send, and give status, headers, body and the time at which the answer began to arrive."""
+    def _heard(self, reply: Reply) -> Reply:
+        """Learn what only an answer of the API itself tells: a proxy's has another clock."""
+        with self._usage_lock:
+            self._usage.first_reply_at = self._usage.first_reply_at or server_time(reply.headers)
+            warnings = self._told.sentences(reply.mended)
+        for warning in warnings:
+            log.warning("%s", warning)
+        return reply
+
+    def _exchange(self, call: Call, server: str, header: Mapping[str, Secret]) -> Answer:
         try:
-            with closing(self._begin(call, server, header)) as response:
-                answered = self._clock()
-                body = self._read_body(call, response)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return response.status, headers, body, answered
-        except urllib3.exceptions.HTTPError as problem:
-            failure = self._no_reply(call, server, problem)
+            return self._connections.exchange(
+                server,
+                call.method,
+                f"{call.path}?{urlencode(call.query)}" if call.query else call.path,
+                headers=_revealed(header, has_body=call.body is not None),
+                body=None if call.body is None else msgspec.json.encode(call.body),
+                timeout=self.settings.timeout,
+                max_bytes=MAX_REPLY_BYTES,
+                clock=self._clock,
+            )
+        except NoAnswerError as problem:
+            failure = self._no_answer(call, server, problem)
         except BaseException as interruption:
             interruption.__traceback__ = None  # the frames below hold the token in headers
             raise
         raise failure
 
-    def _begin(self, call: Call, server: str, header: Mapping[str, Secret]) -> urllib3.BaseHTTPResponse:
-        headers = {**HEADERS, **{name: value.reveal for name, value in header.items()}}
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
-        return self._connections.send(
-            server,
-            call.method,
-            f"{call.path}?{urlencode(call.query)}" if call.query else call.path,
-            headers=headers,
-            body=None if call.body is None else msgspec.json.encode(call.body),
-            timeout=self.settings.timeout,
-        )
-
-    def _read_body(self, call: Call, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Take each piece as it arrives: who waits for full blocks, or for output of gzip, forgets the time."""
-        parts, size = [], 0
-        deadline = self._clock() + self.settings.timeout
-        while part := response.read1(CHUNK, decode_content=False):
-            parts.append(part)
-            size += len(part)
-            if size > LARGEST_REPLY or self._clock() > deadline:
-                limit = f"{LARGEST_REPLY >> 20} MiB" if size > LARGEST_REPLY else f"{self.settings.timeout:g} s"
-                raise PipedriveConnectionError(
-                    f"{call.method} {call.path}: the reply did not end within {limit}.",
-                    method=call.method,
-                    path=call.path,
-                    in_doubt=True,
-                )
-        packed = b"".join(parts)
-        if "content-encoding" not in response.headers:
-            return packed
-        unpacking = urllib3.HTTPResponse(BytesIO(packed), headers=response.headers, preload_content=False)
-        return unpacking.read(LARGEST_REPLY, decode_content=True)
-
-    def _no_reply(self, call: Call, server: str, problem: urllib3.exceptions.HTTPError) -> PipedriveConnectionError:
-        return PipedriveConnectionError(
+    def _no_answer(self, call: Call, server: str, problem: NoAnswerError) -> PipedriveConnectionError:
+        kind = ReplyTooLargeError if problem.trouble == "too large" else PipedriveConnectionError
+        return kind(
             f"{call.method} {call.path}: {urlsplit(server).netloc} {self._explained(problem)}.",
             method=call.method,
             path=call.path,
-            in_doubt=not was_never_sent(problem),
+            in_doubt=problem.sent,
         )
 
-    def _explained(self, problem: urllib3.exceptions.HTTPError) -> str:
-        if is_certificate_error(problem):
-            return "did not prove its identity (TLS)"
-        if isinstance(problem, urllib3.exceptions.ReadTimeoutError):
-            return f"did not answer within {self.settings.timeout:g} s"
-        if not was_never_sent(problem):
-            return "ended the connection before its reply was whole"
-        if isinstance(problem, urllib3.exceptions.ProxyError):
-            return "cannot be reached through the worker's proxy. Check its variables HTTPS_PROXY and NO_PROXY"
-        return f"cannot be reached. Check {self.settings.server_field} of {self.settings.name}, and the network"
+    def _explained(self, problem: NoAnswerError) -> str:
+        explained: dict[Trouble, str] = {
+            "certificate": "did not prove its identity (TLS)",
+            "late": f"did not {'end its answer' if problem.began else 'answer'} within {self.settings.timeout:g} s",
+            "too large": f"sent more than {MAX_REPLY_BYTES >> 20} MiB, which no reply has",
+            "cut off": "ended the connection before its reply was whole",
+            "proxy": ("cannot be reached through the worker's proxy. Check its variables HTTPS_PROXY and NO_PROXY"),
+            "unreachable": (
+                f"cannot be reached. Check {self.settings.server_field} of {self.settings.name}, and the network"
+            ),
+        }
+        return explained[problem.trouble]
 
-    def _redirected(self, call: Call, status: int, headers: Mapping[str, str]) -> PipedriveError:
-        target = urlsplit(headers.get("location", "")).netloc or "another address"
+    def _redirected(
+        self, call: Call, status: int, headers: Mapping[str, str], secrets: Iterable[Secret]
+    ) -> PipedriveError:
+        target = host_in(headers.get("location", ""), secrets) or "another address"
         return PipedriveError(
             f"{call.method} {call.path}: the server points to {target}. Redirects are not followed, so that the token"
             f" goes to no other host; set {self.settings.server_field} of {self.settings.name} to the right one.",
@@ -373,4 +390,25 @@ class PipedriveClient(LeadsApi):
             self._usage.tokens = self._day.spent
             self._usage.daily_tokens_left = self._day.left
             self._usage.daily_tokens = self._day.size
-            self._usage.first_reply_at = self._usage.first_reply_at or server_time(headers)
+
+
+def _revealed(header: Mapping[str, Secret], *, has_body: bool) -> dict[str, str]:
+    """All headers of a request. No frame that an error's traceback shows may keep them."""
+    kind = {"Content-Type": "application/json"} if has_body else {}
+    return {**HEADERS, **kind, **{name: value.reveal for name, value in header.items()}}
+
+
+def _after_fork() -> None:
+    """Leave the parent's sockets alone, and whatever its threads were at: they are not in this process."""
+    _paces.clear()
+    for client in list(_clients):
+        client.start_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _sent_secrets(settings: ConnectionSettings, header: Mapping[str, Secret]) -> tuple[Secret, ...]:
+    """Give what was sent with a call, to the server or a proxy before it, and may come back in its words."""
+    proxies = {secret for address in getproxies().values() for secret in secrets_of_proxy(address)}
+    return (*secrets_of(settings.login), *header.values(), *map(Secret, sorted(proxies)))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp, Secret
-from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError
+from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp, Secret, secrets_of
+from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError, PipedriveError
 from airflow_provider_pipedrive_leads.api.oauth import (
     OAuthTokens,
     authorize_again,
@@ -22,15 +21,15 @@ from airflow_provider_pipedrive_leads.api.oauth import (
     refresh_form,
     refused,
 )
+from airflow_provider_pipedrive_leads.open_connections import NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
-    from airflow_provider_pipedrive_leads.open_connections import OpenConnections
+    from airflow_provider_pipedrive_leads.open_connections import Answer, OpenConnections
 
-
-LARGEST_REPLY = 1 << 20
+MAX_REPLY_BYTES = 1 << 20
 """Bytes of a reply with tokens, of which there are some hundred."""
 LOOKS_FOR_ANOTHER_WORKER = 5
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -183,12 +182,13 @@ class OAuthLogin:
 
     def _ask(self, refresh_token: Secret) -> OAuthTokens:
         try:
-            with closing(self._post(refresh_form(refresh_token))) as reply:
-                if reply.status != HTTPStatus.OK:
-                    failure = refused(reply.status, _body(reply), remedy=authorize_again(self._settings.name))
-                else:
-                    return read_tokens(_body(reply), now=self._clock(), grant=self._grant)
-        except urllib3.exceptions.HTTPError:
+            reply = self._post(refresh_form(refresh_token))
+            if reply.status == HTTPStatus.OK:
+                return read_tokens(reply.body, now=self._clock(), grant=self._grant)
+            secrets = (*secrets_of(self._app), refresh_token)
+            remedy = authorize_again(self._settings.name)
+            failure: PipedriveError = refused(reply.status, reply.body, remedy=remedy, secrets=secrets)
+        except NoAnswerError:
             failure = PipedriveConnectionError(
                 "POST /oauth/token: the server gave no answer.", method="POST", path="/oauth/token"
             )
@@ -197,21 +197,19 @@ class OAuthLogin:
             raise
         raise failure
 
-    def _post(self, form: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _post(self, form: Mapping[str, str]) -> Answer:
         url = urlsplit(self._app.token_url)
         login = urllib3.make_headers(basic_auth=f"{self._app.client_id}:{self._app.client_secret.reveal}")
-        return self._connections.send(
+        return self._connections.exchange(
             f"{url.scheme}://{url.netloc}",
             "POST",
             url.path,
             headers={**login, "Content-Type": "application/x-www-form-urlencoded"},
             body=urlencode(form).encode(),
             timeout=self._settings.timeout,
+            max_bytes=MAX_REPLY_BYTES,
+            clock=time.monotonic,
         )
-
-
-def _body(reply: urllib3.BaseHTTPResponse) -> bytes:
-    return reply.read(LARGEST_REPLY, decode_content=True)
 
 
 def _bearer(tokens: OAuthTokens) -> Secret:

@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 HOME = Path(tempfile.mkdtemp(prefix="airflow-"))
 (HOME / "dags").mkdir()
@@ -38,6 +40,11 @@ from airflow_provider_pipedrive_leads.api.connection import read_connection  # n
 from airflow_provider_pipedrive_leads.client import PipedriveClient  # noqa: E402
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox  # noqa: E402
 
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
 PROFILES = ("likely", "contrary")
 RUNS_DAGS_IN_LONG_TESTS = "likely"
 ROOMS_THAT_TAKE_LONGEST = ("standalone", "kills", "browser")
@@ -58,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.long)
         if "run_dag" in item.fixturenames:  # Airflow uses the alarm signal itself, and so disarms it
             told = item.get_closest_marker("timeout")
-            seconds = told.args[0] if told else float(item.config.getini("timeout"))
+            seconds = told.args[0] if told else float(item.config.getoption("timeout") or item.config.getini("timeout"))
             item.add_marker(pytest.mark.timeout(seconds, method="thread"), append=False)
 
 
@@ -148,6 +155,10 @@ def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+SHORT = 0.01
+"""Seconds that a call waits for one of another thread: jumping over them, it would jump thousands of times."""
+
+
 class JumpingTime:
     """A clock on which sleeping takes no time."""
 
@@ -159,6 +170,9 @@ class JumpingTime:
         return time.monotonic() + self._jumped  # real time: nobody waits by it, for every sleep is a jump
 
     def sleep(self, seconds: float) -> None:
+        if seconds <= SHORT:
+            time.sleep(seconds)  # real time: gives way to the other thread, however long that takes
+            return
         with self._lock:
             self._jumped += seconds
 

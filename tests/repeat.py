@@ -75,7 +75,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the condition of the first run, by its number from 0")
     parser.add_argument("--marks", default="not long and not cluster", help="pytest's -m")
     parser.add_argument("tests", nargs="*", help="files or folders (default: all)")
-    wanted = parser.parse_args()
+    wanted = parser.parse_intermixed_args()
     wanted.seed = random.randrange(10_000) if wanted.seed is None else wanted.seed
     return wanted
 

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import math
 import re
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
+from airflow_provider_pipedrive_leads.api.foreign_words import basic_login
+from airflow_provider_pipedrive_leads.api.server_address import (
+    MAX_PORT,
+    USUAL_PORTS,
+    ServerAddress,
+    company_url,
+    is_loopback,
+    server_address,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +29,6 @@ SHARED_HOST = "https://api.pipedrive.com"
 LONGEST_TIMEOUT = 600.0
 MAX_BURST_LIMIT = 10_000
 OAUTH_HOST = "https://oauth.pipedrive.com"
-USUAL_PORTS = {"https": 443, "http": 80}
 OAUTH_LABELS = {
     "client_id": "OAuth client id",
     "client_secret": "OAuth client secret",
@@ -32,6 +38,7 @@ EXTRA_NAMES = (*OAUTH_LABELS, "timeout", "daily_token_reserve", "burst_limit", "
 API_TOKEN_FIELD = "'API token' (Password)"  # noqa: S105 - the name of a field
 BASE_URL_FIELD = "'Base URL' (base_url)"
 HOST_FIELD = "'Company domain' (Host)"
+PORT_FIELD = "'Port'"
 
 
 class Secret(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -93,13 +100,21 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     unknown_extras: tuple[str, ...] = ()
 
 
+def secrets_of(login: ApiToken | OAuthApp) -> tuple[Secret, ...]:
+    """Give what no error may show of a login, in each form in which it is sent."""
+    if isinstance(login, ApiToken):
+        return (login.token,)
+    pair = basic_login(login.client_id, login.client_secret.reveal)
+    return (login.client_secret, login.refresh_token, Secret(pair))
+
+
 def read_connection(
     *,
     name: str = "the connection",
     host: str | None = None,
     login: str | None = None,
     password: str | None = None,
-    port: int | None = None,
+    port: int | str | None = None,
     extra: Mapping[str, object] | None = None,
 ) -> ConnectionSettings:
     """Check the parts of a connection and put them together.
@@ -153,7 +168,7 @@ def _oauth_app(name: str, api_token: str, values: Mapping[str, object]) -> OAuth
         _secret(name, f"'{label}' ({key})", str(values[key]).strip()) for key, label in OAUTH_LABELS.items()
     )
     base_url = values.get("base_url")
-    host = OAUTH_HOST if base_url is None else _checked_url(name, BASE_URL_FIELD, str(base_url).strip())
+    host = OAUTH_HOST if base_url is None else _address(name, BASE_URL_FIELD, str(base_url).strip()).url
     return OAuthApp(client_id.reveal, client_secret, refresh_token, f"{host}/oauth/token")
 
 
@@ -163,62 +178,59 @@ def _secret(name: str, field: str, text: str) -> Secret:
     return Secret(text)
 
 
-def _base_url(name: str, host: str | None, port: int | None, base_url: object) -> str:
+def _base_url(name: str, host: str | None, port: object, base_url: object) -> str:
+    text, number = (host or "").strip(), _port(name, port)
     if base_url is not None:
-        return _checked_url(name, BASE_URL_FIELD, str(base_url).strip())
-    text = (host or "").strip()
+        own = _address(name, BASE_URL_FIELD, str(base_url).strip())
+        return _with_port(name, BASE_URL_FIELD, own, number).url
     if "://" in text:
-        with_port = f"{text}:{port}" if port and urlsplit(text).port is None else text
-        url = _checked_url(name, HOST_FIELD, with_port)
-        if is_loopback(urlsplit(url).hostname or "") or _is_pipedrive(urlsplit(url).hostname or ""):
-            return url
-        text = urlsplit(url).hostname or ""
-    if not text:
-        return SHARED_HOST
-    company = text.lower().removesuffix(".pipedrive.com")
-    if re.fullmatch("[0-9a-f]{40}", company):
+        address = _address(name, HOST_FIELD, text)
+        if is_loopback(address.host):
+            alone = address.port is None and number is not None
+            return (address._replace(port=number) if alone else _with_port(name, HOST_FIELD, address, number)).url
+        text, number = address.host, address.port or number
+    if number not in (None, USUAL_PORTS["https"]):
+        words = f"Pipedrive does not answer at {number}. Leave it empty, or name another server in {BASE_URL_FIELD}."
+        raise _fail(name, PORT_FIELD, words)
+    return _company_url(name, text) if text else SHARED_HOST
+
+
+def _company_url(name: str, text: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{40}(\.pipedrive\.com)?", text, re.IGNORECASE):
         raise _fail(name, HOST_FIELD, f"holds an API token by the look of it; that belongs into {API_TOKEN_FIELD}.")
-    if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", company):
-        return f"https://{company}.pipedrive.com"
-    raise _fail(
-        name,
-        HOST_FIELD,
-        f"{text[:80]!r} is no company domain. Write acme or acme.pipedrive.com, leave it empty for the shared API host,"
-        " or name another server in 'Base URL'.",
-    )
-
-
-def _checked_url(name: str, field: str, text: str) -> str:
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname, url.port
-    except ValueError:
-        host = None
-    if not host or url.scheme not in ("https", "http") or re.search(r"[\s\\]", text):
-        raise _fail(name, field, "is no URL. Write it like https://proxy.example.com.")
-    if url.username or url.password or url.query or url.fragment or url.path.strip("/"):
-        raise _fail(name, field, "takes scheme, host and port only, like https://proxy.example.com:8443.")
-    if url.scheme == "http" and not is_loopback(host):
+    url = company_url(text)
+    if url is None:
         raise _fail(
-            name, field, "http:// is allowed to this machine only, for it shows the token to the network. Use https://."
+            name,
+            HOST_FIELD,
+            f"{text.rpartition('@')[2][:80]!r} is no company domain. Write acme or acme.pipedrive.com, leave it empty"
+            " for the shared API host, or name another server in 'Base URL'.",
         )
-    shown = f"[{host}]" if ":" in host else host
-    is_usual = port in (None, 0, USUAL_PORTS[url.scheme])
-    return f"{url.scheme}://{shown}" + ("" if is_usual else f":{port}")
+    return url
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
-    if host == "localhost":
-        return True
+def _address(name: str, field: str, text: str) -> ServerAddress:
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return server_address(text)
+    except ValueError as problem:
+        words = str(problem)
+    raise _fail(name, field, words)
 
 
-def _is_pipedrive(host: str) -> bool:
-    return host.endswith(".pipedrive.com")
+def _with_port(name: str, field: str, address: ServerAddress, number: int | None) -> ServerAddress:
+    """Let an address's own port win over the form's usual one, which Airflow's Test button asks for."""
+    if number not in (None, USUAL_PORTS["https"], address.port or USUAL_PORTS[address.scheme]):
+        raise _fail(name, PORT_FIELD, f"says {number}, but {field} says otherwise. Write the port into {field} alone.")
+    return address
+
+
+def _port(name: str, value: object) -> int | None:
+    if value in (None, "", 0):
+        return None
+    number = _number(value)
+    if number is None or number != int(number) or not 1 <= number <= MAX_PORT:
+        raise _fail(name, PORT_FIELD, f"{value!r} is not a port: a whole number from 1 to {MAX_PORT}.")
+    return int(number)
 
 
 def _timeout(name: str, value: object) -> float:

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from airflow_provider_pipedrive_leads.api.foreign_words import correlation_id, fit_for_error
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_provider_pipedrive_leads.api.connection import Secret
     from airflow_provider_pipedrive_leads.api.endpoints import Call
 
 BAN_SECONDS = 300.0
 """Pipedrive's edge bans a client that ignores 429s for minutes; the page does not say how many."""
-
-LONGEST_WORDS = 300
+MAX_WAIT = 26 * 3600.0
+"""Seconds: nothing that Pipedrive counts goes on for longer than a day, and the longest day has 25 hours."""
+IN_MILLISECONDS = 1e11
+"""In seconds since 1970 that is the year 5138, in milliseconds 1973."""
 
 
 class Facts(TypedDict, total=False):
@@ -93,11 +98,15 @@ class PipedriveDailyBudgetError(PipedriveError):
     """The company's API tokens of the day are spent, or the reserve set in the connection is reached.
 
     :param resets_at: when the budget is full again; None unless the server said.
+    :param needed: API tokens that the whole of what failed needs, begun anew; None where it is not known.
     """
 
-    def __init__(self, message: str, *, resets_at: datetime | None = None, **facts: Unpack[Facts]) -> None:
+    def __init__(
+        self, message: str, *, resets_at: datetime | None = None, needed: int | None = None, **facts: Unpack[Facts]
+    ) -> None:
         super().__init__(message, **facts)
         self.resets_at = resets_at
+        self.needed = needed
 
 
 class PipedriveServerError(PipedriveError):
@@ -108,6 +117,10 @@ class PipedriveConnectionError(PipedriveError):
     """No usable reply: name not found, refused, reset, timed out, or cut off."""
 
 
+class ReplyTooLargeError(PipedriveConnectionError):
+    """A reply has more bytes than any should: it was not read to its end."""
+
+
 class ErrorBody(msgspec.Struct):
     """What an error envelope says; each part None where the body has none or is no JSON."""
 
@@ -116,24 +129,27 @@ class ErrorBody(msgspec.Struct):
     code: str | None = None
 
 
-def read_error_body(body: bytes) -> ErrorBody:
-    """Take the words out of an error body of any of the shapes that the API uses."""
+def read_error_body(body: bytes, secrets: Iterable[Secret] = ()) -> ErrorBody:
+    """Take the words out of an error body of any of the shapes that the API uses.
+
+    :param secrets: what must not show; a server may repeat what it was sent.
+    """
     try:
         envelope = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ErrorBody()
     if not isinstance(envelope, dict):
         return ErrorBody()
+    known = tuple(secrets)
     words = envelope.get("error") or envelope.get("message") or envelope.get("errors")
-    return ErrorBody(_words(words), _words(envelope.get("error_info")), _words(envelope.get("code")))
+    return ErrorBody(*(_words(value, known) for value in (words, envelope.get("error_info"), envelope.get("code"))))
 
 
-def _words(value: object) -> str | None:
+def _words(value: object, secrets: Iterable[Secret]) -> str | None:
     if not value:
         return None
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_WORDS else text[: LONGEST_WORDS - 1] + "…"
+    return fit_for_error(text, secrets) or None
 
 
 def is_html(headers: Mapping[str, str], body: bytes) -> bool:
@@ -142,19 +158,27 @@ def is_html(headers: Mapping[str, str], body: bytes) -> bool:
 
 
 def error_from_reply(
-    call: Call, status: int, headers: Mapping[str, str], body: bytes, *, connection: str = "the connection"
+    call: Call,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    connection: str = "the connection",
+    secrets: Iterable[Secret] = (),
 ) -> PipedriveError:
     """Turn a reply that is not a success into the typed error that says what to do.
 
     :param headers: with lower-case names.
     :param connection: how to name the Airflow connection in a remedy.
+    :param secrets: what must not show, though the server may repeat it.
     """
-    said = read_error_body(body)
+    known = tuple(secrets)
+    said = read_error_body(body, known)
     facts = Facts(
         status=status,
         error=said.error,
         error_info=said.error_info,
-        correlation_id=headers.get("x-correlation-id"),
+        correlation_id=correlation_id(headers, known),
         method=call.method,
         path=call.path,
     )
@@ -175,8 +199,8 @@ def _answer(facts: Facts, said: ErrorBody, *, html: bool) -> str:
     words = "; ".join(part for part in (said.error, said.error_info, said.code) if part)
     answer = f"{facts['method']} {facts['path']}: Pipedrive answered {facts['status']}"
     answer += f": {words.rstrip('.')}" if words else " with a web page" if html else ""
-    correlation_id = facts["correlation_id"]
-    return answer + (f" (correlation id {correlation_id})" if correlation_id else "")
+    name = facts["correlation_id"]
+    return answer + (f" (correlation id {name})" if name else "")
 
 
 _REMEDIES: dict[int, tuple[type[PipedriveError], str]] = {
@@ -197,11 +221,11 @@ _REMEDIES: dict[int, tuple[type[PipedriveError], str]] = {
 def _too_many(
     call: Call, headers: Mapping[str, str], answer: str, facts: Facts
 ) -> PipedriveRateLimitError | PipedriveDailyBudgetError:
-    """Tell a spent day from a full burst window: by the tokens left, or by a wait that no burst window asks for."""
+    """Tell a spent day from a full burst window: by the tokens left, else by a wait that no burst window asks for."""
     left = number(headers.get("x-daily-ratelimit-token-remaining"))
     wait = seconds_to_wait(headers)
-    resets_at = _moment_after(headers.get("date"), wait) if wait > BAN_SECONDS else None
-    if (left is not None and left < call.cost) or wait > BAN_SECONDS:
+    if (wait > BAN_SECONDS) if left is None else (left < call.cost):
+        resets_at = _moment_after(headers.get("date"), wait) if wait > BAN_SECONDS else None
         rest = "" if left is None else f" ({left:.0f} left, this call costs {call.cost})"
         until = f" They are back at {resets_at:%Y-%m-%d %H:%M} UTC." if resets_at else ""
         remedy = f"The company's API tokens of the day are spent{rest}.{until}"
@@ -210,19 +234,46 @@ def _too_many(
 
 
 def _moment_after(date: str | None, seconds: float) -> datetime | None:
-    """The server's own time, so many seconds on."""
-    with suppress(ValueError):
-        return parsedate_to_datetime(date or "").astimezone(UTC) + timedelta(seconds=seconds)
+    """The server's own time, so many seconds on; None where it does not tell its time."""
+    told = _moment(date)
+    with suppress(OverflowError):
+        return told and told + timedelta(seconds=seconds)
+    return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read a date as HTTP writes it."""
+    with suppress(ValueError, OverflowError):
+        moment = parsedate_to_datetime(text or "")
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return None
 
 
 def seconds_to_wait(headers: Mapping[str, str], *, default: float = 2.0) -> float:
-    """How long the server asks to wait: ``Retry-After``, else ``x-ratelimit-reset``, else the burst window."""
+    """How long the server asks to wait: ``Retry-After``, else ``x-ratelimit-reset``, else the burst window.
+
+    Either may be seconds or a moment: HTTP's date, or seconds or milliseconds since 1970, as proxies put it. What comes
+    to more than :data:`MAX_WAIT` is none of them, and is not believed.
+    """
     for name in ("retry-after", "x-ratelimit-reset"):
-        seconds = number(headers.get(name))
-        if seconds is not None and seconds >= 0:
+        seconds = _seconds_until(headers.get(name), _moment(headers.get("date")))
+        if seconds is not None and 0 <= seconds <= MAX_WAIT:
             return seconds
     return default
+
+
+def _seconds_until(text: str | None, now: datetime | None) -> float | None:
+    """Seconds from the server's present on; None where they are not told, or not without it."""
+    said = number(text)
+    if said is not None and said <= MAX_WAIT:
+        return said
+    if now is None:
+        return None
+    if said is None:
+        moment = _moment(text)
+        return (moment - now).total_seconds() if moment else None
+    since_1970 = said / 1000 if said > IN_MILLISECONDS else said
+    return since_1970 - now.timestamp()
 
 
 def number(text: str | None) -> float | None:

@@ -7,26 +7,43 @@ use.
 from __future__ import annotations
 
 import hashlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.connection import HOST_FIELD, SHARED_HOST, Secret, can_be_sent
+from airflow_provider_pipedrive_leads.api.connection import (
+    BASE_URL_FIELD,
+    HOST_FIELD,
+    OAUTH_HOST,
+    SHARED_HOST,
+    Secret,
+    can_be_sent,
+)
 from airflow_provider_pipedrive_leads.api.errors import (
+    BAN_SECONDS,
     Facts,
     PipedriveAuthError,
     PipedriveConfigError,
     PipedriveError,
+    PipedriveRateLimitError,
     PipedriveServerError,
+    is_html,
     read_error_body,
 )
+from airflow_provider_pipedrive_leads.api.replies import UNREADABLE
+from airflow_provider_pipedrive_leads.api.server_address import told_company_url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings, OAuthApp
 
 SAFETY_MARGIN = 60.0
 """Seconds before its end at which an access token counts as expired."""
+LOOK = f"Look at {BASE_URL_FIELD} of the connection, if it is set, and for a proxy in between."
+BANNED = "This is a ban after too many calls, or a proxy that refuses: wait some minutes."
 
 
 class OAuthTokens(msgspec.Struct, frozen=True):
@@ -76,7 +93,7 @@ def read_tokens(body: bytes, *, now: float, grant: str) -> OAuthTokens:
     """
     try:
         reply = msgspec.json.decode(body, type=_TokenReply)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+    except UNREADABLE:
         reply = None
     if reply is None or not can_be_sent(reply.access_token) or not can_be_sent(reply.refresh_token):
         raise PipedriveServerError("POST /oauth/token: the reply holds no tokens.", method="POST", path="/oauth/token")
@@ -96,19 +113,32 @@ class _TokenReply(msgspec.Struct):
     api_domain: str = ""
 
 
-def refused(status: int, body: bytes, *, remedy: str) -> PipedriveError:
+def refused(status: int, body: bytes, *, remedy: str, secrets: Iterable[Secret] = ()) -> PipedriveError:
     """Turn a reply of the token endpoint that is no success into a typed error.
 
     :param remedy: what to do if the code or refresh token is no longer good.
+    :param secrets: what must not show, though the server may repeat it.
     """
-    said = read_error_body(body).error or ""
+    said = read_error_body(body, secrets).error or ""
     facts = Facts(status=status, error=said or None, method="POST", path="/oauth/token")
     answer = f"POST /oauth/token: Pipedrive answered {status}{f' ({said})' if said else ''}"
-    if status >= 500 or status == 429:
-        return PipedriveServerError(f"{answer}.", **facts)
-    if status == 401 or "invalid_client" in said:
-        remedy = "'OAuth client id' or 'OAuth client secret' is wrong."
-    return PipedriveAuthError(f"{answer}. {remedy}", **facts)
+    if status == HTTPStatus.FORBIDDEN and is_html({}, body):
+        return PipedriveRateLimitError(
+            f"{answer} with a web page. {BANNED}", retry_after=BAN_SECONDS, banned=True, **facts
+        )
+    if 300 <= status < 400:
+        return PipedriveError(
+            f"{answer}: it points to another address. Redirects are not followed, so that no secret goes there. {LOOK}",
+            **facts,
+        )
+    if status == HTTPStatus.UNAUTHORIZED or "invalid_client" in said:
+        return PipedriveAuthError(f"{answer}. 'OAuth client id' or 'OAuth client secret' is wrong.", **facts)
+    if said and status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN):
+        return PipedriveAuthError(f"{answer}. {remedy}", **facts)
+    is_servers_own = status >= 500 or status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
+    return PipedriveServerError(
+        f"{answer}." if is_servers_own else f"{answer}, as no token endpoint does. {LOOK}", **facts
+    )
 
 
 def authorize_again(connection: str) -> str:
@@ -127,15 +157,13 @@ def base_url_for(settings: ConnectionSettings, app: OAuthApp, api_domain: str) -
 
     :raises PipedriveConfigError: the connection names another company than the token is for.
     """
-    own_server = not app.token_url.startswith("https://oauth.pipedrive.com/")
-    url = urlsplit(api_domain)
-    plausible = url.scheme == "https" and (url.hostname or "").endswith(".pipedrive.com") and url.port is None
-    if own_server or not plausible or url.username:
+    own_server = not app.token_url.startswith(f"{OAUTH_HOST}/")
+    told = told_company_url(api_domain)
+    if own_server or told is None:
         return settings.base_url
-    company = f"https://{url.hostname}"
-    if settings.base_url not in (SHARED_HOST, company):
+    if settings.base_url not in (SHARED_HOST, told):
         raise PipedriveConfigError(
-            f"{settings.name}, field {HOST_FIELD}: names {urlsplit(settings.base_url).hostname}, but the OAuth token is"
-            f" for {url.hostname}. Correct it, or leave it empty."
+            f"{settings.name}, field {HOST_FIELD}: names {settings.base_url.removeprefix('https://')}, but the OAuth"
+            f" token is for {told.removeprefix('https://')}. Correct it, or leave it empty."
         )
-    return company
+    return told

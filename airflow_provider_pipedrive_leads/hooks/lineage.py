@@ -82,17 +82,17 @@ def _as_dict(row: object) -> dict[str, Any]:
 class LeadsLineage:
     """Reports once that a hook read leads, and once that it wrote some, as soon as it is known whose they are.
 
-    The company is that of the server's name, else the one in a reply, else the one that OAuth tokens are for.
+    The company is that of the server's name, else the one in a reply, else the one that OAuth tokens are for. The hook
+    holds this, and not the other way round too: it is to be gone, with its sockets, as soon as nobody holds it.
     """
 
-    def __init__(self, hook: PipedriveLeadsHook) -> None:
-        self._hook = hook
+    def __init__(self) -> None:
         self._company: str | None = None
         self._tokens_tell = True
         self._waiting: set[Direction] = set()
         self._done: set[Direction] = set()
 
-    def note(self, call: Call, reply: Reply) -> None:
+    def note(self, hook: PipedriveLeadsHook, call: Call, reply: Reply) -> None:
         """Take note of a call that succeeded."""
         if len(self._done) == BOTH:
             return
@@ -105,38 +105,38 @@ class LeadsLineage:
                 if direction and direction not in self._done:
                     self._waiting.add(direction)
                 if self._waiting:
-                    self._report()
+                    self._report(hook)
             except Exception as problem:  # noqa: BLE001 - readers and plugins may raise anything, and the call is done
                 self._done = {"input", "output"}
                 log.debug("Lineage is not reported: %s.", type(problem).__name__)
 
-    def _report(self) -> None:
+    def _report(self, hook: PipedriveLeadsHook) -> None:
         from airflow.sdk.lineage import NoOpCollector, get_hook_lineage_collector
 
         collector = get_hook_lineage_collector()
         if isinstance(collector, NoOpCollector):
             self._done = {"input", "output"}
             return
-        self._company = self.company()
+        self._company = self.company(hook)
         if self._company is None:
             return
         self._done |= self._waiting
         while self._waiting:
             add = collector.add_input_asset if self._waiting.pop() == "input" else collector.add_output_asset
-            add(context=self._hook, scheme=SCHEME, asset_kwargs={"company": self._company})
+            add(context=hook, scheme=SCHEME, asset_kwargs={"company": self._company})
 
-    def company(self) -> str | None:
+    def company(self, hook: PipedriveLeadsHook) -> str | None:
         """Name the company whose leads they are; None as long as nothing told."""
-        return company_at(self._hook.get_conn().settings.base_url) or self._company or self._company_of_tokens()
+        return company_at(hook.get_conn().settings.base_url) or self._company or self._company_of_tokens(hook)
 
-    def _company_of_tokens(self) -> str | None:
+    def _company_of_tokens(self, hook: PipedriveLeadsHook) -> str | None:
         """Look into the token store, once."""
-        if not self._tokens_tell or not isinstance(self._hook.get_conn().settings.login, OAuthApp):
+        if not self._tokens_tell or not isinstance(hook.get_conn().settings.login, OAuthApp):
             return None
         from airflow_provider_pipedrive_leads.hooks.token_store import VariableTokenStore
 
         self._tokens_tell = False
-        tokens = VariableTokenStore(self._hook.pipedrive_conn_id).load()
+        tokens = VariableTokenStore(hook.pipedrive_conn_id).load()
         return company_at(tokens.api_domain) if tokens else None
 
 
@@ -215,7 +215,7 @@ def _lineage_of(hook: PipedriveLeadsHook, written: OutputDataset) -> OperatorLin
 
     from airflow_provider_pipedrive_leads.assets.leads import create_asset, to_openlineage
 
-    company = hook._lineage.company()  # noqa: SLF001 - one unit: the hook keeps what this module is to know
+    company = hook._lineage.company(hook)  # noqa: SLF001 - one unit: the hook keeps what this module is to know
     read: list[Dataset] = [to_openlineage(create_asset(company=company), hook)] if company else []
     return OperatorLineage(inputs=read, outputs=[written])
 

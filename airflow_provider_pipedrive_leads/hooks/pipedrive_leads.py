@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         super().__init__()
         self.pipedrive_conn_id = pipedrive_conn_id
         self._client: PipedriveClient | None = None
-        self._lineage = LeadsLineage(self)
+        self._lineage = LeadsLineage()
 
     def get_conn(self) -> PipedriveClient:
         """Give the client behind the hook; made at the first call."""
@@ -91,7 +92,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
             if call.method != "GET" and call.path.startswith(PATHS_IN_CATALOGUE):
                 self._catalogue = None
                 self._catalogue_cache().forget()
-        self._lineage.note(call, reply)
+        self._lineage.note(self, call, reply)
         return reply
 
     def catalogue(self) -> Catalogue:
@@ -130,6 +131,8 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
             name = re.compile(f"connection {re.escape(repr(self.pipedrive_conn_id))}", re.IGNORECASE)
             sentence = name.sub("this connection", str(error))
             return False, sentence[:1].upper() + sentence[1:]
+        finally:
+            self.close()
         company = user.get("company_name") or user.get("company_domain") or "its company"
         return (
             True,
@@ -151,17 +154,34 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
 def _read(name: str, connection: Connection) -> ConnectionSettings:
     from airflow_provider_pipedrive_leads.api.connection import read_connection
 
-    try:
-        extra = connection.extra_dejson
-    except ValueError:
-        extra = None
-    if not isinstance(extra, dict):
-        raise PipedriveConfigError(f"{name}, field 'Extra': is not a JSON object.")
+    kind = connection.conn_type
+    if kind not in (None, "", PipedriveLeadsHook.conn_type):  # its password would be sent to Pipedrive
+        raise PipedriveConfigError(
+            f"{name[0].upper()}{name[1:]}, field 'Connection Type': is {kind!r}. Make a connection of type 'pipedrive'"
+            " ('Pipedrive' in the form), or name another in pipedrive_conn_id."
+        )
     return read_connection(
         name=name,
         host=connection.host,
         login=connection.login,
         password=connection.password,
         port=connection.port,
-        extra=extra,
+        extra=_extra(name, connection),
     )
+
+
+def _extra(name: str, connection: Connection) -> dict[str, object]:
+    """Read the raw text first: Airflow gives an empty object for one that is no JSON."""
+    text = connection.extra
+    if not isinstance(text, str) or not text.strip():
+        return text if isinstance(text, dict) else {}
+    try:
+        is_object = isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise PipedriveConfigError(
+            f"{name[0].upper()}{name[1:]}, field 'Extra': is not a JSON object. Write it like"
+            ' {"base_url": "https://proxy.example.com"}, or clear it.'
+        )
+    return connection.extra_dejson  # it hides the secrets in logs, too

@@ -104,6 +104,7 @@ def test_there_is_a_remedy_for_every_error():
         for name, kind in vars(errors).items()
         if isinstance(kind, type) and issubclass(kind, errors.PipedriveError) and kind is not errors.PipedriveError
     }
+    kinds.remove("ReplyTooLargeError")  # told as what it is a kind of
     assert len(kinds) == 8
     assert kinds <= set(re.findall(r"^  (\w+): \(", SCRIPTS, re.MULTILINE))
 
