@@ -40,7 +40,7 @@ from airflow_provider_pipedrive_leads.api.replies import Reply, reply_from, serv
 from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS, as_day_spent, seconds_before_repeat
 from airflow_provider_pipedrive_leads.api.texts import ToldOnce
 from airflow_provider_pipedrive_leads.login import MemoryTokenStore, login_for
-from airflow_provider_pipedrive_leads.open_connections import NoAnswerError, OpenConnections
+from airflow_provider_pipedrive_leads.open_connections import Answer, NoAnswerError, OpenConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.api.endpoints import Call
     from airflow_provider_pipedrive_leads.login import TokenStore
-    from airflow_provider_pipedrive_leads.open_connections import Answer, Trouble
+    from airflow_provider_pipedrive_leads.open_connections import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ LONGEST_NAP = 1.0
 """Seconds after which a sleeping call looks whether it was interrupted."""
 LONGEST_STANDSTILL = 10.0
 """Seconds for which one 429 holds up the other calls of this process."""
+NO_ANSWER = Answer(0, {}, b"", 0.0)
 HEADERS = {"Accept-Encoding": ACCEPTED, "Accept": "application/json"}
 
 
@@ -250,17 +251,26 @@ class PipedriveClient(LeadsApi):
     def _send_once(self, call: Call, server: str, header: Mapping[str, Secret], *, repeat: bool) -> Reply:
         self._check_reserve(call)
         sent = self._take_places(call)
-        status, headers, arrived, answered = 0, dict[str, str](), True, None
+        answer, arrived = NO_ANSWER, True
         try:
-            status, headers, body, answered = self._exchange(call, server, header)
+            answer = self._exchange(call, server, header)
         except PipedriveConnectionError as lost:
             arrived = lost.in_doubt
             raise
         finally:
-            rejected = status == HTTPStatus.TOO_MANY_REQUESTS
-            self._give_places_back(call, sent, answered, headers, rejected=rejected)
-            self._count(call, headers, arrived=arrived, repeat=repeat, rate_limited=rejected)
+            rejected = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+            self._give_places_back(call, sent, answer, rejected=rejected)
+            self._count(call, answer.headers, arrived=arrived, repeat=repeat, rate_limited=rejected)
+        try:
+            return self._heard(self._read(call, answer, header))
+        except BaseException as failure:
+            answer = NO_ANSWER  # what a server says may hold secrets and leads: no frame of a traceback shows it
+            failure.__traceback__ = None
+            raise
+
+    def _read(self, call: Call, answer: Answer, header: Mapping[str, Secret]) -> Reply:
         secrets = partial(_sent_secrets, self.settings, header)
+        status, headers, body, _ = answer
         if 300 <= status < 400:
             raise self._redirected(call, status, headers, secrets())
         if not 200 <= status < 300:
@@ -268,7 +278,7 @@ class PipedriveClient(LeadsApi):
             if isinstance(error, PipedriveRateLimitError) and not error.banned:
                 self._hold_still(call, error.retry_after)
             raise error
-        return self._heard(reply_from(call, status, headers, body, secrets=secrets))
+        return reply_from(call, status, headers, body, secrets=secrets)
 
     def _heard(self, reply: Reply) -> Reply:
         """Learn what only an answer of the API itself tells: a proxy's has another clock."""
@@ -362,12 +372,10 @@ class PipedriveClient(LeadsApi):
                     return now
             self._sleep(wait)
 
-    def _give_places_back(
-        self, call: Call, sent: float, answered: float | None, headers: Mapping[str, str], *, rejected: bool
-    ) -> None:
+    def _give_places_back(self, call: Call, sent: float, answer: Answer, *, rejected: bool) -> None:
         with self._pace.lock:
-            now = self._clock() if answered is None else answered
-            told = {} if call.search else headers
+            now = self._clock() if answer is NO_ANSWER else answer.began_at
+            told = {} if call.search else answer.headers
             self._pace.all_calls.give_back(sent, now, told, rejected=rejected and not call.search)
             if call.search:
                 self._pace.searches.give_back(sent, now, {}, rejected=rejected)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from airflow_provider_pipedrive_leads.api.connection import ApiToken, OAuthApp, Secret, secrets_of
-from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError, PipedriveError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, PipedriveConnectionError
 from airflow_provider_pipedrive_leads.api.oauth import (
     OAuthTokens,
     authorize_again,
@@ -182,12 +182,7 @@ class OAuthLogin:
 
     def _ask(self, refresh_token: Secret) -> OAuthTokens:
         try:
-            reply = self._post(refresh_form(refresh_token))
-            if reply.status == HTTPStatus.OK:
-                return read_tokens(reply.body, now=self._clock(), grant=self._grant)
-            secrets = (*secrets_of(self._app), refresh_token)
-            remedy = authorize_again(self._settings.name)
-            failure: PipedriveError = refused(reply.status, reply.body, remedy=remedy, secrets=secrets)
+            return self._read(self._post(refresh_form(refresh_token)), refresh_token)
         except NoAnswerError:
             failure = PipedriveConnectionError(
                 "POST /oauth/token: the server gave no answer.", method="POST", path="/oauth/token"
@@ -196,6 +191,12 @@ class OAuthLogin:
             interruption.__traceback__ = None  # the frames below hold tokens in forms and replies
             raise
         raise failure
+
+    def _read(self, reply: Answer, sent: Secret) -> OAuthTokens:
+        if reply.status == HTTPStatus.OK:
+            return read_tokens(reply.body, now=self._clock(), grant=self._grant)
+        remedy = authorize_again(self._settings.name)
+        raise refused(reply.status, reply.body, remedy=remedy, secrets=(*secrets_of(self._app), sent))
 
     def _post(self, form: Mapping[str, str]) -> Answer:
         url = urlsplit(self._app.token_url)

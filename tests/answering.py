@@ -105,12 +105,28 @@ def answering(answer: Answering) -> Iterator[Server]:
         thread.join()
 
 
+class OwnTime:
+    """A clock that nothing but sleeping moves on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 0.0
+
+    def clock(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self._now += seconds
+
+
 @contextmanager
 def client_of(answer: Answering) -> Iterator[tuple[PipedriveClient, Server]]:
     """A client of such a Pipedrive that waits for nothing."""
     with answering(answer) as server:
         settings = read_connection(password="0" * 40, extra=server.connection["extra"])
-        client = PipedriveClient(settings, sleep=lambda _: None, chance=lambda: 0.0)
+        time = OwnTime()
+        client = PipedriveClient(settings, clock=time.clock, sleep=time.sleep, chance=lambda: 0.0)
         yield client, server
         client.close()
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.foreign_words import UUID
+from airflow_provider_pipedrive_leads.api.texts import first_with_half_a_pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict of these."""
 
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 UUID_NAMES = {"lead_id": "lead", "label_id": "label", "conversion_id": "conversion"}
 
@@ -31,6 +32,7 @@ class Call(msgspec.Struct, frozen=True):
     :param cost: API tokens that the call takes from the company's day.
     :param search: True if it counts against the small window of search calls as well.
     :param rows: for a list: the type that each of its rows is decoded into, such as ``msgspec.Raw``; None: plain dicts.
+    :raises PipedriveValidationError: a text in query or body cannot be written as UTF-8.
     """
 
     method: str
@@ -40,6 +42,14 @@ class Call(msgspec.Struct, frozen=True):
     body: JSON = None
     search: bool = False
     rows: type | None = None
+
+    def __post_init__(self) -> None:
+        name = first_with_half_a_pair(self.query) or first_with_half_a_pair(self.body)
+        if name is not None:
+            raise PipedriveValidationError(
+                f"{name}: its text holds half of a surrogate pair, mostly of an emoji that was cut in two; that is no"
+                " character and cannot be sent. Take it out, or cut texts between characters."
+            )
 
     @property
     def repeatable(self) -> bool:

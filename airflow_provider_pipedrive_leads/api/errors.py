@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.connection import Secret
     from airflow_provider_pipedrive_leads.api.endpoints import Call
 
+MAX_ERROR_BYTES = 1 << 20
+"""Of a body in which words are looked for; Pipedrive's have some hundred."""
 BAN_SECONDS = 300.0
 """Pipedrive's edge bans a client that ignores 429s for minutes; the page does not say how many."""
 MAX_WAIT = 26 * 3600.0
@@ -134,6 +136,8 @@ def read_error_body(body: bytes, secrets: Iterable[Secret] = ()) -> ErrorBody:
 
     :param secrets: what must not show; a server may repeat what it was sent.
     """
+    if len(body) > MAX_ERROR_BYTES:
+        return ErrorBody()
     try:
         envelope = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

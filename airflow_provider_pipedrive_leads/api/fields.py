@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.endpoints import JSON, UUID
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.foreign_words import UUID
 from airflow_provider_pipedrive_leads.api.values import (
     bool_value,
     date_value,
@@ -31,6 +31,8 @@ from airflow_provider_pipedrive_leads.api.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from airflow_provider_pipedrive_leads.api.endpoints import JSON
 
 CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z_0-9]+)?")
 RANGE_TYPES = ("daterange", "timerange")

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.errors import ErrorBody, Facts, PipedriveServerError, is_html, read_error_body
-from airflow_provider_pipedrive_leads.api.foreign_words import correlation_id
+from airflow_provider_pipedrive_leads.api.errors import (
+    ErrorBody,
+    Facts,
+    PipedriveServerError,
+    ReplyTooLargeError,
+    is_html,
+    read_error_body,
+)
+from airflow_provider_pipedrive_leads.api.foreign_words import correlation_id, uuid_of
 from airflow_provider_pipedrive_leads.api.texts import is_utf8, mended
 from airflow_provider_pipedrive_leads.api.values import moment_value
 
@@ -29,6 +36,8 @@ Row = TypeVar("Row")
 
 
 SPACE_FOR_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+MAX_VALUES = 2_000_000
+"""JSON values in a reply: 500 leads with 400 custom fields have a tenth of it. Decoded, each may take 200 bytes."""
 NO_WORDS = "success: false"
 """What a refusal says that gives no reason."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -102,6 +111,11 @@ def _on_one_line(body: bytes) -> bytes:
     return body.translate(SPACE_FOR_BREAKS) if b"\n" in body or b"\r" in body else body
 
 
+def has_too_many_values(body: bytes) -> bool:
+    """Whether decoding might take more memory than any reply is worth; commas and braces in texts count as well."""
+    return len(body) > 2 * MAX_VALUES and sum(map(body.count, (b",", b"{", b"["))) > MAX_VALUES
+
+
 def reply_from(
     call: Call, status: int, headers: Mapping[str, str], body: bytes, *, secrets: Callable[[], Iterable[Secret]] = tuple
 ) -> Reply:
@@ -110,7 +124,16 @@ def reply_from(
     :param secrets: gives what no error may show, though the server may repeat it.
     :raises PipedriveServerError: in doubt: the body is cut, not JSON, or not an envelope, or it says in the server's
         words that there was no success.
+    :raises ReplyTooLargeError: in doubt: it holds more than :data:`MAX_VALUES`.
     """
+    if has_too_many_values(body):
+        raise ReplyTooLargeError(
+            f"{call.method} {call.path}: Pipedrive sent more than {MAX_VALUES:,} values, which no reply has.",
+            status=status,
+            method=call.method,
+            path=call.path,
+            in_doubt=True,
+        )
     body = _on_one_line(body)
     envelope, names = _read(call, body)
     if envelope is not None and envelope.get("success", True):
@@ -218,7 +241,7 @@ def unfit(reply: Reply, problem: str) -> PipedriveServerError:
     return PipedriveServerError(
         f"{method} {path}: Pipedrive answered {reply.status} {problem}.".lstrip(" :"),
         status=reply.status,
-        correlation_id=correlation_id(reply.headers),
+        correlation_id=uuid_of(reply.headers),
         method=method or None,
         path=path or None,
         in_doubt=True,

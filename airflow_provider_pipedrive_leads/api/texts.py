@@ -1,12 +1,14 @@
 """Texts that hold what is no character: bytes that are not UTF-8, and half of a pair that JSON writes in two escapes.
 
 Servers send both where something cut a text in the middle of an emoji. No file format, database or JSON reader takes
-them, so U+FFFD, the sign for what cannot be read, stands in their place before anybody looks at a reply.
+them, so U+FFFD, the sign for what cannot be read, stands in their place before anybody looks at a reply. On the way out
+they are refused: a text that somebody wrote is not changed in silence.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 MAX_TOLD = 100
 """Leads that are named; where more are broken, something is wrong with all."""
 NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
 ESCAPES_AND_STRAY_BYTES = re.compile(
     r"""
     (?P<no_character> [\udc80-\udcff]+ )                                         # as "surrogateescape" shows bytes
@@ -46,6 +49,27 @@ def is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def first_with_half_a_pair(value: object, name: str = "") -> str | None:
+    """Name the first of nested objects' members whose text holds half of a surrogate pair; None if there is none.
+
+    :param name: of the member that is looked at.
+    """
+    if isinstance(value, str):
+        return None if value.isascii() or not HALF_OF_A_PAIR.search(value) else _shown(name)
+    if isinstance(value, Mapping):
+        members = ((f"{name}.{key}" if name else str(key), each) for key, each in value.items())
+        found = (first_with_half_a_pair(key, key) or first_with_half_a_pair(each, key) for key, each in members)
+    elif isinstance(value, list | tuple):
+        found = (first_with_half_a_pair(each, name) for each in value)
+    else:
+        return None
+    return next(filter(None, found), None)
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def mended(body: bytes) -> Mended:

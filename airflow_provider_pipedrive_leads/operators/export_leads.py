@@ -33,7 +33,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
     :param filter_id: only leads of this saved filter; the API lets it win over the three before.
     :param updated_since: only leads changed since then, inclusive; UTC where no zone is given.
     :param archived: ``include`` archived leads, ``exclude`` them, or take ``only`` them.
-    :param incremental: read what changed since the last run, with 60 s overlap; the first run reads everything.
+    :param incremental: read what changed since 60 s before Pipedrive's clock at the last run, or before the newest
+        change that was read, whichever is earlier; the first run reads everything.
     :param full_refresh: with ``incremental``: read everything this time.
     :param watermark_asset: the asset in whose state the watermark is kept; default: the only Asset among the outlets.
     :param detect_deleted: compare with the ids of the last run, and add a row for each lead that is gone

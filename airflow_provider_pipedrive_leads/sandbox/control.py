@@ -54,7 +54,7 @@ class SandboxControl:
 
         ``method`` and ``path`` may hold ``*``; without one the whole path must match. Kinds: status (status=), html
         (status=403), close_before, close_after, close_and_finish (after=), cut_body, slow_body (seconds=), broken_json,
-        delay (seconds=), hold (until :meth:`let_go`).
+        no_success, no_data, delay (seconds=), hold (until :meth:`let_go`).
         """
         self._ask("POST", "faults", {"method": method, "path": path, "kind": kind, "times": times, **options})
 

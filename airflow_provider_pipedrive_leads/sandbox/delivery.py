@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.sandbox.replies import Reply
@@ -29,6 +30,12 @@ async def deliver(send: Send, reply: Reply, fault: Fault | None) -> None:
         await _send_slowly(send, reply.body, fault.seconds)
     elif kind == "broken_json":
         await send_whole(send, Reply(reply.status, reply.body[:-2] + b'"', reply.headers))
+    elif kind == "no_success":
+        refusal = {"success": False, "error": "Something went wrong", "error_info": "Please try again later"}
+        await send_whole(send, Reply(200, json.dumps(refusal).encode(), reply.headers))
+    elif kind == "no_data":
+        rest = {name: part for name, part in json.loads(reply.body).items() if name != "data"}
+        await send_whole(send, Reply(reply.status, json.dumps(rest).encode(), reply.headers))
     else:
         await send_whole(send, reply)
 

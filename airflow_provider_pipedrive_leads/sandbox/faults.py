@@ -17,6 +17,8 @@ KINDS = {
     "cut_body": "do the work, send half of the reply, close the connection",
     "slow_body": "do the work, spread the reply over seconds= of real time",
     "broken_json": "do the work, send a reply that is no valid JSON",
+    "no_success": "do the work, answer 200 with success: false and words",
+    "no_data": "do the work, answer without data",
     "delay": "wait seconds= of real time, then do the work and reply",
     "hold": "wait until all held calls are let go, then do the work and reply",
 }

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_pipedrive_leads.api.endpoints import GET_LEAD, GET_LEADS, GET_USERS, SEARCH_LEADS, Call
-from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveServerError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.replies import read_page, reply_from
 from airflow_provider_pipedrive_leads.api.texts import MAX_TOLD, ToldOnce, is_utf8, mended
 
@@ -115,3 +115,36 @@ def test_each_is_told_once_and_many_are_not_told():
     assert len(sentences) == MAX_TOLD - 2 + 1
     assert "not named" in sentences[-1]
     assert told.sentences(["Lead x"]) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "name"),
+    [
+        ({"term": "a\ud83d"}, None, "term"),
+        ({}, {"title": "\ude00"}, "title"),
+        ({}, {"value": {"currency": "\ud83d"}}, "value.currency"),
+        ({}, {"label_ids": ["a", "\ud83d"]}, "label_ids"),
+        ({}, {"a\ud83d": 1}, "a\\ud83d"),
+        ({}, [{"title": "\ud83d\ud83d"}], "title"),
+    ],
+)
+def test_half_a_pair_on_the_way_out_is_refused_by_name(query, body, name):
+    with pytest.raises(PipedriveValidationError) as refused:
+        Call("POST", "/v1/leads", 1, query, body)
+    assert str(refused.value).startswith(f"{name}: ")
+    assert str(refused.value).encode()
+
+
+@given(
+    st.recursive(
+        st.text(st.characters(exclude_categories=())), lambda each: st.lists(each) | st.dictionaries(st.text(), each)
+    )
+)
+def test_whatever_is_not_refused_can_be_sent(body):
+    try:
+        call = Call("POST", "/v1/leads", 1, {}, body)
+    except PipedriveValidationError:
+        with pytest.raises(UnicodeEncodeError):
+            msgspec.json.encode(body)
+    else:
+        assert msgspec.json.encode(call.body)

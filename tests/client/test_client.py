@@ -373,7 +373,7 @@ class Recording(BaseHTTPRequestHandler):
 def recorder():
     server = HTTPServer(("127.0.0.1", 0), Recording)
     server.seen = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()

@@ -67,7 +67,7 @@ def echo(monkeypatch):
     server.gives_tokens, server.status, server.extra, server.location = True, 400, "", "https://elsewhere.test/"
     monkeypatch.setattr(login_module, "SECONDS_BETWEEN_LOOKS", 0.0)
     server.shape = lambda told: {"error": told}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}"
     yield server
     server.shutdown()

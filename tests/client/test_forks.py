@@ -102,7 +102,7 @@ def serve(request):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         server.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}"
         return server

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from airflow_provider_pipedrive_leads import client as client_module
+from airflow_provider_pipedrive_leads.api import replies
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConnectionError, ReplyTooLargeError
 from airflow_provider_pipedrive_leads.api.paging import smaller
 from airflow_provider_pipedrive_leads.leads.reading.complete import Reading, Selection
@@ -76,3 +77,11 @@ def test_what_is_no_page_is_not_asked_for_again():
 @pytest.mark.parametrize(("limit", "least", "fewer"), [(500, 1, 125), (3, 1, 1), (1, 1, None), (7, 2, 2), (2, 2, None)])
 def test_pages_get_smaller_to_a_least_one(limit, least, fewer):
     assert smaller(limit, least=least) == fewer
+
+
+def test_a_page_of_too_many_values_is_asked_for_in_smaller_ones(monkeypatch):
+    monkeypatch.setattr(replies, "MAX_VALUES", 2_500)
+    wide = leads(300, options=[0] * 60)
+    with client_of(Leads(wide)) as (client, server):
+        assert [lead["id"] for lead in client.get_leads()] == [lead["id"] for lead in wide]
+    assert [asked.number("limit") for asked in server.asked[:4]] == [500, 125, 31, 31]

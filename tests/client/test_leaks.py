@@ -20,6 +20,7 @@ from rich.pretty import pretty_repr
 
 from airflow_provider_pipedrive_leads import authorize
 from airflow_provider_pipedrive_leads import login as login_module
+from airflow_provider_pipedrive_leads.api import replies
 from airflow_provider_pipedrive_leads.api.connection import Secret, read_connection
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError
 from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens, fingerprint, read_tokens
@@ -34,12 +35,14 @@ from airflow_provider_pipedrive_leads.operators.leads import (
 )
 from airflow_provider_pipedrive_leads.sensors.leads import PipedriveLeadSensor
 from airflow_provider_pipedrive_leads.triggers.daily_budget import PipedriveDailyBudgetTrigger
+from tests.answering import Answer, Asked, answering
 
 WRONG_TOKEN = "badc0de5" * 5
 CLIENT_SECRET = "not-the-apps-secret-77"
 REFRESH_TOKEN = "1:99:feedface" + "0" * 30
 TYPED = (WRONG_TOKEN, CLIENT_SECRET, REFRESH_TOKEN)
 HOURS = 3_600
+FEW_VALUES = 1_000
 FAR_OFF = 32_503_680_000
 """The year 3000, in seconds since 1970."""
 HTTP_LIBRARIES = ("requests", "urllib3", "http", "socket.py", "ssl.py")
@@ -172,6 +175,9 @@ ORDERS = {
 }
 
 
+ORDERS_OF_THE_API = {**ORDERS, "no success": ("no_success", {}), "no data": ("no_data", {})}
+
+
 def calls_of(client):
     return {
         "GET": client.get_lead_labels,
@@ -180,11 +186,11 @@ def calls_of(client):
 
 
 @pytest.mark.parametrize("login", ["token", "oauth"])
-@pytest.mark.parametrize("fault", ORDERS)
+@pytest.mark.parametrize("fault", ORDERS_OF_THE_API)
 def test_faults(sandbox, evidence, fault, login):
     client = client_of(evidence, sandbox.connection if login == "token" else sandbox.oauth_connection)
     client.get_lead_sources()
-    kind, options = ORDERS[fault]
+    kind, options = ORDERS_OF_THE_API[fault]
     for method, call in calls_of(client).items():
         sandbox.control.fault(method, "/v1/leadLabels", kind, times=9, **options)
         evidence.force(call)
@@ -264,7 +270,7 @@ class Redirecting(BaseHTTPRequestHandler):
 
 def test_redirects_and_half_a_token_reply(sandbox, evidence):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Redirecting)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     try:
         evidence.force(client_of(evidence, sandbox.connection, base_url=url).get_lead_sources)
@@ -272,6 +278,51 @@ def test_redirects_and_half_a_token_reply(sandbox, evidence):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def refused_with(asked: Asked) -> dict[str, object]:
+    """Repeat all that was sent, in each place in which an error has words."""
+    sent = f"{asked.headers} {asked.body.decode()}"
+    return {"success": False, "error": sent, "error_info": f"seen: {sent}", "code": sent, "message": sent}
+
+
+REPEATING = {
+    **{
+        f"{status}": lambda asked, status=status: Answer(refused_with(asked), status)
+        for status in (200, 400, 401, 403, 404, 409, 429, 500, 503)
+    },
+    "a page": lambda asked: Answer(f"<html>{asked.headers}".encode(), 403, {"content-type": "text/html"}),
+    "no JSON": lambda asked: Answer(f"{asked.headers} {asked.body}".encode()),
+    "a redirect": lambda asked: Answer(b"", 302, {"location": f"https://me:{sent_secret(asked)}@x.example/?a=1"}),
+    "the host of a redirect": lambda asked: Answer(b"", 302, {"location": f"https://{sent_secret(asked)}.example/"}),
+    "too many values": lambda asked: Answer([sent_secret(asked), *[0] * FEW_VALUES]),
+    "nested": lambda asked: Answer(f'{{"{sent_secret(asked)}":'.encode() + b"[" * 5_000),
+}
+
+
+def sent_secret(asked: Asked) -> str:
+    login = asked.headers.get("x-api-token") or asked.headers.get("authorization", "")
+    return login.rpartition(" ")[2]
+
+
+@pytest.mark.parametrize("login", ["token", "oauth", "token endpoint"])
+@pytest.mark.parametrize("kind", REPEATING)
+def test_a_server_that_repeats_what_it_is_sent(sandbox, evidence, monkeypatch, kind, login):
+    monkeypatch.setattr(replies, "MAX_VALUES", FEW_VALUES)
+    tokens = {"access_token": Redirecting.tokens[0], "refresh_token": Redirecting.tokens[1], "expires_in": 3600}
+
+    def answer(asked: Asked) -> Answer:
+        is_first = asked.path == "/oauth/token" and login != "token endpoint"
+        return Answer(tokens) if is_first else REPEATING[kind](asked)
+
+    with answering(answer) as server:
+        connection = sandbox.connection if login == "token" else sandbox.oauth_connection
+        client = client_of(evidence, connection, base_url=server.url)
+        for call in calls_of(client).values():
+            evidence.force(call)
+        show_again(evidence, client)
+        client.close()
+    assert any(sent_secret(asked) for asked in server.asked)
 
 
 @pytest.mark.parametrize("odd", ["access-a1 b2\n", "access-\u20ac", " "])

@@ -166,7 +166,7 @@ def rotating():
     server.lock = threading.Lock()
     server.refresh_token, server.refreshes, server.access_tokens = "refresh-0", 0, set()
     server.together = threading.Barrier(1)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()

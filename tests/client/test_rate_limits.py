@@ -68,7 +68,7 @@ def telling(answer, **extra):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.answer, server.calls, server.virtual_time = answer, [], VirtualTime()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     settings = read_connection(password="0" * 40, extra={"base_url": url, **extra})

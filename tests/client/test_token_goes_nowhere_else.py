@@ -88,7 +88,7 @@ def heard(monkeypatch):
     """What a proxy of the environment hears."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Eavesdropping)
     server.heard = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "HTTPS_PROXY"):

@@ -112,6 +112,22 @@ def test_broken_json(start: Any) -> None:
     assert _made(api) == 1
 
 
+def test_a_success_that_is_none(start: Any) -> None:
+    api = start()
+    api.control.fault("POST", LEADS, "no_success")
+    reply = _post(api)
+    assert (reply.status_code, reply.json()["success"], bool(reply.json()["error"])) == (200, False, True)
+    assert _made(api) == 1
+
+
+def test_a_success_without_data(start: Any) -> None:
+    api = start()
+    api.control.fault("POST", LEADS, "no_data")
+    reply = _post(api)
+    assert (reply.status_code, reply.json()["success"], "data" in reply.json()) == (201, True, False)
+    assert _made(api) == 1
+
+
 def test_a_delay(start: Any, late: Any) -> None:
     api = start()
     late.release()
