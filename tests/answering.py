@@ -125,8 +125,8 @@ def client_of(answer: Answering) -> Iterator[tuple[PipedriveClient, Server]]:
     """A client of such a Pipedrive that waits for nothing."""
     with answering(answer) as server:
         settings = read_connection(password="0" * 40, extra=server.connection["extra"])
-        time = OwnTime()
-        client = PipedriveClient(settings, clock=time.clock, sleep=time.sleep, chance=lambda: 0.0)
+        own = OwnTime()
+        client = PipedriveClient(settings, clock=own.clock, sleep=own.sleep, chance=lambda: 0.0)
         yield client, server
         client.close()
 

@@ -287,13 +287,13 @@ class LeadsProducer(SharedStreamProducer):
 
     def _place(self, watchers: list[Watcher]) -> dict[Watcher, Cursor]:
         """Let watchers begin now, by Pipedrive's clock (2 tokens)."""
-        from airflow_provider_pipedrive_leads.api.endpoints import GET_CURRENT_USER
-        from airflow_provider_pipedrive_leads.api.replies import server_time
+        from airflow_provider_pipedrive_leads.leads.waiting.one_look import OneLook
 
         if not watchers:
             return {}
-        reply = self._live_hook().send(GET_CURRENT_USER.call())
-        cursor = cursor_at(server_time(reply.headers) or _now().isoformat())
+        look = OneLook(self._live_hook())
+        look.get_current_user()
+        cursor = cursor_at(look.answered_at or _now().isoformat())
         for watcher in watchers:
             watcher.cursor = cursor
         return dict.fromkeys(watchers, cursor)

@@ -20,7 +20,7 @@ from airflow.triggers.base import BaseEventTrigger
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_provider_pipedrive_leads.exceptions import PipedriveValidationError
-from airflow_provider_pipedrive_leads.leads.waiting import pace
+from airflow_provider_pipedrive_leads.leads.waiting import one_look, pace
 from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor
 from airflow_provider_pipedrive_leads.triggers import leads_stream as module
 from airflow_provider_pipedrive_leads.triggers.leads_changed import PipedriveLeadsChangedTrigger
@@ -47,6 +47,7 @@ LONGEST_TIMEOUT = 600
 def connection(sandbox, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_PIPEDRIVE_DEFAULT", json.dumps(sandbox.connection))
     monkeypatch.setattr(module, "_streams", {})
+    monkeypatch.setattr(one_look, "_now", lambda: datetime.fromisoformat(sandbox.control.now()))
     sandbox.control.advance(2)  # a trigger begins at a whole second: not in one in which something happened
 
 

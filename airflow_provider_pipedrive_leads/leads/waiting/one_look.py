@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class OneLook(LeadsApi):
     """Sends through a client, which outlives the look whatever comes of it.
 
-    :ivar answered_at: Pipedrive's clock at the first answer, such as ``2026-01-31T09:30:00Z``; None if it was not told.
+    :ivar answered_at: Pipedrive's clock at the first answer, such as ``2026-01-31T09:30:00Z``, or this machine's where
+        that is behind it: one that runs ahead would hide changes. None if Pipedrive's was not told.
     """
 
     def __init__(self, api: LeadsApi) -> None:
@@ -29,7 +30,7 @@ class OneLook(LeadsApi):
     def send(self, call: Call) -> Reply:
         """Send a call as the client does."""
         reply = self._api.send(call)
-        self.answered_at = self.answered_at or server_time(reply.headers)
+        self.answered_at = self.answered_at or _earlier(server_time(reply.headers), _now())
         return reply
 
     def calls_ahead(self) -> int:
@@ -40,5 +41,13 @@ class OneLook(LeadsApi):
     def unseen_since(self) -> str:
         """A second by Pipedrive's clock: what changed later may not have been seen, for changes show late."""
         if self.answered_at is None:
-            return moment_value("since", datetime.now(UTC) - CLOCKS_APART)
+            return moment_value("since", _now() - CLOCKS_APART)
         return moment_value("since", datetime.fromisoformat(self.answered_at) - timedelta(seconds=LOOKBACK))
+
+
+def _earlier(told: str | None, own: datetime) -> str | None:
+    return None if told is None else min(told, moment_value("now", own))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import msgspec
 import pytest
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from airflow_provider_pipedrive_leads.exceptions import PipedriveServerError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.leads.reading.walk import Page
 from airflow_provider_pipedrive_leads.leads.waiting import changes as module
+from airflow_provider_pipedrive_leads.leads.waiting import one_look
 from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor, before_all, cursor_at, poll, read_changes
+from tests.answering import Leads, client_of, leads
 from tests.leads.simulated_account import (
     Answer,
     Beginning,
@@ -94,7 +98,8 @@ def test_every_change_is_given_once(beginning, rounds, archived, contrary, told,
 
 
 @pytest.mark.parametrize(("silence", "read_again"), [(300, 40), (900, 0)], ids=["shortly after", "long after"])
-def test_what_changed_long_ago_is_not_read_again(sandbox, client, person_id, cursor, silence, read_again):
+def test_what_changed_long_ago_is_not_read_again(sandbox, client, person_id, cursor, monkeypatch, silence, read_again):
+    monkeypatch.setattr(one_look, "_now", lambda: datetime.fromisoformat(sandbox.control.now()))
     sandbox.control.freeze()
     made = []
     for number in range(40):
@@ -106,6 +111,26 @@ def test_what_changed_long_ago_is_not_read_again(sandbox, client, person_id, cur
     sandbox.control.advance(silence)
     found, cursor = poll(client, cursor, archived=False)
     assert (found, len(cursor.seen)) == ([], read_again)
+
+
+@pytest.mark.parametrize("ahead", [0, 600, 86_400])
+def test_a_servers_clock_that_runs_ahead_hides_no_change(monkeypatch, ahead):
+    """As that of a proxy that dates the answers itself; and so nothing of what follows a quiet hour is lost."""
+    account, now = leads(3), datetime(2026, 1, 31, 1, tzinfo=UTC)
+    active = Leads(account)
+
+    def answer(asked):
+        told = {"date": format_datetime(now + timedelta(seconds=ahead), usegmt=True)}
+        return active(asked)._replace(headers=told)
+
+    monkeypatch.setattr(one_look, "_now", lambda: now)
+    with client_of(answer) as (client, _):
+        found, cursor = poll(client, cursor_at("2026-01-30T00:00:00Z"), archived=False)
+        assert len(found) == 3
+        account[0]["update_time"] = "2026-01-31T01:00:01.000Z"
+        now += timedelta(minutes=1)
+        found, cursor = poll(client, cursor, archived=False)
+    assert [each.lead["id"] for each in found] == [account[0]["id"]]
 
 
 def test_what_slips_through_between_the_two_lists_is_given_next():
