@@ -149,6 +149,7 @@ ADD_ORGANIZATION = Endpoint("addOrganization", "POST", "/api/v2/organizations", 
 DELETE_ORGANIZATION = Endpoint("deleteOrganization", "DELETE", "/api/v2/organizations/{organization_id}", 3)
 SEARCH_ORGANIZATIONS = Endpoint("searchOrganization", "GET", "/api/v2/organizations/search", 20, search=True)
 GET_DEALS = Endpoint("getDeals", "GET", "/api/v2/deals", 10)
+GET_ARCHIVED_DEALS = Endpoint("getArchivedDeals", "GET", "/api/v2/deals/archived", 20)
 GET_NOTES = Endpoint("getNotes", "GET", "/v1/notes", 20)
 ADD_NOTE = Endpoint("addNote", "POST", "/v1/notes", 10)
 GET_WEBHOOKS = Endpoint("getWebhooks", "GET", "/v1/webhooks", 10)

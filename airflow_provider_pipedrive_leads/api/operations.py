@@ -381,19 +381,54 @@ class LeadsApi(ABC):
     # Deals that leads became
 
     def get_deals(
-        self, *, updated_since: datetime | str | None = None, page_size: int = LARGEST_PAGE
+        self,
+        *,
+        updated_since: datetime | str | None = None,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        page_size: int = LARGEST_PAGE,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the deals that are not deleted, page after page (``getDeals``, 10 tokens a page).
+        """Yield the deals that are neither archived nor deleted, page after page (``getDeals``, 10 tokens a page).
 
         Each tells in ``source_lead_id`` which lead it was converted from, if any.
 
-        :param updated_since: as in :meth:`get_leads`.
+        :param updated_since: as in :meth:`get_leads`; may leave out deals that nobody has changed since they were made.
+        :param sort_by: as in :meth:`get_persons`.
+        :param sort_direction: as in :meth:`get_persons`.
         """
+        yield from self._deals(endpoints.GET_DEALS, updated_since, sort_by, sort_direction, page_size)
+
+    def get_archived_deals(
+        self,
+        *,
+        updated_since: datetime | str | None = None,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        page_size: int = LARGEST_PAGE,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the archived deals, page after page (``getArchivedDeals``, 20 tokens a page).
+
+        :param updated_since: as in :meth:`get_deals`.
+        :param sort_by: as in :meth:`get_persons`.
+        :param sort_direction: as in :meth:`get_persons`.
+        """
+        yield from self._deals(endpoints.GET_ARCHIVED_DEALS, updated_since, sort_by, sort_direction, page_size)
+
+    def _deals(
+        self,
+        endpoint: Endpoint,
+        updated_since: datetime | str | None,
+        sort_by: str | None,
+        sort_direction: str | None,
+        page_size: int,
+    ) -> Iterator[dict[str, Any]]:
         query = {
             "updated_since": None if updated_since is None else moment_value("updated_since", updated_since),
+            "sort_by": sort_by,
+            "sort_direction": sort_direction,
             "include_fields": "source_lead_id",
         }
-        yield from self._rows(endpoints.GET_DEALS, query, page_size)
+        yield from self._rows(endpoint, query, page_size)
 
     # Notes and webhooks
 

@@ -85,7 +85,16 @@ def _to_deal(world: World, conversion: Document) -> int | None:
     if lead is None:
         return None
     fields = world.state.custom_fields.all()
-    deal = world.state.deals.add(deal_from_lead(lead, conversion["stage_id"], world.company, world.stamp_ms(), fields))
+    deal = world.state.deals.add(
+        deal_from_lead(
+            lead,
+            conversion["stage_id"],
+            company=world.company,
+            now_ms=world.stamp_ms(),
+            fields=fields,
+            settings=world.choices.as_dict(),
+        )
+    )
     for note in world.state.notes.all("lead_id = ?", [lead["id"]]):
         world.state.notes.put({**note, "lead_id": None, "deal_id": deal["id"]})
     world.remove_lead(lead, conversion["user_id"])

@@ -27,10 +27,16 @@ def first_stage(pipeline_id: int) -> int | None:
 
 
 def deal_from_lead(
-    lead: Mapping[str, Any], stage_id: int, company: Company, now_ms: int, fields: Sequence[Document]
+    lead: Mapping[str, Any],
+    stage_id: int,
+    *,
+    company: Company,
+    now_ms: int,
+    fields: Sequence[Document],
+    settings: Mapping[str, str],
 ) -> Document:
     """The deal that a lead becomes, in v2 dress, without its number."""
-    time = iso_seconds(now_ms)
+    time = iso_seconds(now_ms) if settings["converted_deal_add_time"] == "now" else _in_seconds(lead["add_time"])
     value = lead["value"] or {"amount": 0, "currency": company.currency}
     return {
         **{name: lead[name] for name in _CARRIED},
@@ -42,7 +48,7 @@ def deal_from_lead(
         "stage_id": stage_id,
         "pipeline_id": STAGES[stage_id],
         "add_time": time,
-        "update_time": time,
+        "update_time": update_time_of_new(iso_seconds(now_ms), settings),
         "stage_change_time": None,
         "archive_time": None,
         "status": "open",
@@ -61,6 +67,15 @@ def deal_from_lead(
         "acv": None,
         "custom_fields": as_v2_fields(lead, fields),
     }
+
+
+def update_time_of_new(time: str, settings: Mapping[str, str]) -> str | None:
+    """The ``update_time`` of a person, organization or deal that was just made."""
+    return time if settings["new_record_update_time"] == "add_time" else None
+
+
+def _in_seconds(time: str) -> str:
+    return f"{time[:19]}Z"
 
 
 def lead_from_deal(

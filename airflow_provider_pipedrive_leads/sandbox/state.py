@@ -49,6 +49,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
         "stage_id",
         "pipeline_id",
         "status",
+        "is_archived",
         "add_time",
         "update_time",
     ),

@@ -17,6 +17,8 @@ WHOLE_PAGE = 500
 MOST_PAGES = 5
 MOST_SWEPT = 150
 GONE = (404, 410)
+UNDER_WAY = ("not_started", "running")
+CONVERSION_SECONDS = (0.5, 0.5, 1, 2, 4, 8, 15, 30)
 
 
 def new_mark() -> str:
@@ -62,6 +64,33 @@ class Belongings:
         self.account.let_time_pass()
         archived = expect(self.account.patch(lead_path(lead), is_archived=True), 200).json()["data"]
         return lead, archived
+
+    def converted_lead(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A new lead as it was made, and the deal that it became a while later."""
+        lead = self.lead()
+        self.account.let_time_pass()
+        self.account.let_time_pass()
+        deal_id = self.conversion(f"/api/v2/leads/{lead['id']}", "deal")
+        deal = self.account.data(f"/api/v2/deals/{deal_id}", include_fields="source_lead_id")
+        return lead, deal
+
+    def conversion(self, source: str, target: str) -> Any:
+        """The id of what a lead or deal was converted to.
+
+        :param source: its path.
+        :param target: ``deal`` or ``lead``.
+        """
+        begun = expect(self.account.post(f"{source}/convert/{target}"), 200, 201).json()["data"]["conversion_id"]
+
+        def last_status() -> dict[str, Any] | None:
+            status: dict[str, Any] = self.account.data(f"{source}/convert/status/{begun}")
+            return None if status["status"] in UNDER_WAY else status
+
+        status = self.account.look_until("A conversion ended", last_status, CONVERSION_SECONDS) or {}
+        assert status["status"] == "completed"
+        made = status[f"{target}_id"]
+        self.owns(f"/api/v2/deals/{made}" if target == "deal" else f"/v1/leads/{made}")
+        return made
 
     def made(self, path: str, **body: Any) -> dict[str, Any]:
         """A new thing of another kind."""

@@ -252,6 +252,22 @@ def search_archived(own: Belongings) -> str:
 
 
 @probe
+def new_record_update_time(own: Belongings) -> str:
+    """Of a deal made by conversion, for which it matters, and of a person."""
+    made = [own.converted_lead()[1], own.made("/api/v2/persons", name=f"{own.mark} person")]
+    told = {"null" if each["update_time"] is None else "add_time" for each in made}
+    return told.pop() if len(told) == 1 else "other: a converted deal differs from a person"
+
+
+@probe
+def converted_deal_add_time(own: Belongings) -> str:
+    lead, deal = own.converted_lead()
+    if not deal["add_time"]:
+        return "other: null"
+    return "of_lead" if deal["add_time"][:19] == lead["add_time"][:19] else "now"
+
+
+@probe
 def api_v1_prefix(own: Belongings) -> str:
     status = own.account.get("/api/v1/leads", limit=1, person_id=own.person_id).status_code
     return {200: "served", 404: "unknown"}.get(status, f"other: {status}")

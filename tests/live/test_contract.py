@@ -24,8 +24,6 @@ STANDARD_KEYS = {
     "organization_id", "is_archived", "source_name", "origin", "origin_id", "channel", "channel_id", "was_seen",
     "next_activity_id", "add_time", "update_time", "visible_to", "cc_email",
 }  # fmt: skip
-CONVERSION_SECONDS = (0.5, 0.5, 1, 2, 4, 8, 15, 30)
-UNDER_WAY = ("not_started", "running")
 LIST_SECONDS = (0.5,) * 10
 SECONDS_APART = 5
 
@@ -256,37 +254,17 @@ def test_search_finds_a_new_lead_after_some_seconds(own: Belongings) -> None:
     )
 
 
-def ended(account: Account, source: str, conversion_id: str) -> dict[str, Any]:
-    """The last status of a conversion."""
-
-    def last_status() -> dict[str, Any] | None:
-        status: dict[str, Any] = account.data(f"{source}/convert/status/{conversion_id}")
-        return None if status["status"] in UNDER_WAY else status
-
-    found = account.look_until("A conversion ended", last_status, CONVERSION_SECONDS)
-    assert found is not None
-    return found
-
-
 def test_a_lead_becomes_a_deal_and_a_lead_again(own: Belongings) -> None:
     account = own.account
     lead = own.lead(title=f"{own.mark} converted", value={"amount": 70, "currency": "EUR"})
     there = f"/api/v2/leads/{lead['id']}"
-    begun = expect(account.post(f"{there}/convert/deal"), 200, 201).json()["data"]["conversion_id"]
-    status = ended(account, there, begun)
-    assert status["status"] == "completed"
-    own.owns(f"/api/v2/deals/{status['deal_id']}")
-    deal = account.data(f"/api/v2/deals/{status['deal_id']}", include_fields="source_lead_id")
+    deal = account.data(f"/api/v2/deals/{own.conversion(there, 'deal')}", include_fields="source_lead_id")
     assert (deal["title"], deal["source_lead_id"], deal["value"]) == (lead["title"], lead["id"], 70)
     refused(account.get(lead_path(lead)), 404, 410)
     unknown = refused(account.get(f"{there}/convert/status/{NOBODY}"), 404)
     assert unknown["error"] == "Entity was not found"
-    back = f"/api/v2/deals/{deal['id']}"
-    begun = expect(account.post(f"{back}/convert/lead"), 200, 201).json()["data"]["conversion_id"]
-    status = ended(account, back, begun)
-    assert status["status"] == "completed"
-    own.owns(f"/v1/leads/{status['lead_id']}")
-    returned = account.data(f"/v1/leads/{status['lead_id']}")
+    back = own.conversion(f"/api/v2/deals/{deal['id']}", "lead")
+    returned = account.data(f"/v1/leads/{back}")
     assert (returned["title"], returned["source_deal_id"]) == (lead["title"], deal["id"])
 
 

@@ -168,6 +168,34 @@ def search_archived(api: Any, _: Any) -> object:
     return len(api.data("/api/v2/leads/search", term="Archived one")["items"])
 
 
+@probe(None, "of its making")
+def new_record_update_time(api: Any, _: Any) -> object:
+    person = api.post("/api/v2/persons", name="Kim Example").json()["data"]
+    deal = _converted(api)
+    assert (person["update_time"] is None) == (deal["update_time"] is None)
+    later = api.patch(f"/api/v2/persons/{person['id']}", name="Kim").json()["data"]
+    assert later["update_time"]
+    listed = {each["id"] for each in api.data("/api/v2/deals", updated_since="2020-01-01T00:00:00Z")}
+    assert (deal["id"] in listed) == (deal["update_time"] is not None)
+    return "of its making" if person["update_time"] == person["add_time"] else person["update_time"]
+
+
+@probe("the conversion's", "the lead's")
+def converted_deal_add_time(api: Any, _: Any) -> object:
+    lead = api.new_lead()
+    api.control.advance(60)
+    deal = _converted(api, lead)
+    return "the lead's" if deal["add_time"][:19] == lead["add_time"][:19] else "the conversion's"
+
+
+def _converted(api: Any, lead: Any = None) -> Any:
+    there = f"/api/v2/leads/{(lead or api.new_lead())['id']}"
+    begun = api.post(f"{there}/convert/deal").json()["data"]["conversion_id"]
+    api.control.advance(5)
+    deal_id = api.data(f"{there}/convert/status/{begun}")["deal_id"]
+    return api.data(f"/api/v2/deals/{deal_id}")
+
+
 @probe(200, 404)
 def api_v1_prefix(api: Any, _: Any) -> object:
     return api.get("/api/v1/leads").status_code

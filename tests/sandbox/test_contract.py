@@ -62,6 +62,7 @@ NULL_BEYOND_THE_FILES = {
     "lost_time": "open deals",
     "expected_close_date": "deals without one",
     "address": "organizations without one",
+    "update_time": "section 5: v2 things that nobody has changed",
     **dict.fromkeys(ADDRESS_PARTS, "parts that an address does not have"),
     "subfields": "example of getDealFields (v2)",
     "options": "example of getDealFields (v2)",
@@ -215,6 +216,9 @@ def _calls(api: Any, as_app: Callable[..., Any]) -> Iterator[tuple[str, str, Any
     api.control.advance(5)
     yield made("GET", "/api/v2/leads/{id}/convert/status/{conversion_id}", ids)
     yield made("GET", "/api/v2/deals")
+    yield made("PATCH", "/api/v2/deals/{id}", {"id": 1}, json={"is_archived": True})
+    yield made("GET", "/api/v2/deals/archived")
+    yield made("PATCH", "/api/v2/deals/{id}", {"id": 1}, json={"is_archived": False})
     yield made("GET", "/api/v2/deals/{id}", {"id": 1})
     back = made("POST", "/api/v2/deals/{id}/convert/lead", {"id": 1})
     yield back

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import logging
 from contextlib import suppress
+from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,6 +21,7 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError, 
 from airflow_provider_pipedrive_leads.files.publishing import publishing
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.reading.columns import LeadColumn
+from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import deals_of_leads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,7 +89,7 @@ def gone_leads(
     :param before: ids of the last full read, as numbers.
     :param present: ids of this one.
     :param max_deleted: the largest part of ``before`` that may be missing.
-    :param since: when the last full read began; deals that changed since are looked through. None: all deals.
+    :param since: a time at which all of ``before`` were leads; deals made since are looked through. None: all deals.
     :raises PipedriveValidationError: more are missing than ``max_deleted``.
     """
     missing = before - present
@@ -101,9 +103,7 @@ def gone_leads(
     gone = [lead for lead in leads[:MOST_ASKED_FOR] if not _is_there(api, lead)] + leads[MOST_ASKED_FOR:]
     if not gone:
         return []
-    deals = {
-        deal["source_lead_id"]: deal["id"] for deal in api.get_deals(updated_since=since) if deal.get("source_lead_id")
-    }
+    deals = dict(deals_of_leads(api, None if since is None else datetime.fromisoformat(since)))
     return [Gone(lead, deals.get(lead)) for lead in gone]
 
 

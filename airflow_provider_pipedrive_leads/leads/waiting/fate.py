@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError
 from airflow_provider_pipedrive_leads.api.values import moment_value
-from airflow_provider_pipedrive_leads.leads.writing.conversion import find_deal
+from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import find_deal
 from airflow_provider_pipedrive_leads.leads.writing.settling import CLOCKS_APART
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class Fate(msgspec.Struct, frozen=True):
 
 
 def fate(api: LeadsApi, lead_id: str, *, there: str | None = None, changed: str | None = None) -> Fate:
-    """Look for a lead (2 tokens), and if it is not found, for its deal (10 a page) and among the archived (40 a page).
+    """Look for a lead (2 tokens), and if it is not found, for its deal (10 a page, 20 of archived ones) and among the
+    archived leads (40 a page).
 
     :param there: a time by Pipedrive's clock at which the lead was there; default: when it was made, as its id tells.
     :param changed: an ``update_time`` that the lead had; default: the same.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.values import moment_value
+from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import active_deals_of_leads
 from airflow_provider_pipedrive_leads.leads.waiting.changes import Cursor, poll
 from airflow_provider_pipedrive_leads.leads.waiting.fate import fate
 from airflow_provider_pipedrive_leads.leads.waiting.one_look import OneLook
@@ -99,7 +100,7 @@ class Looks:
         return found
 
     async def at_deals(self, readers: Mapping[Reader, str]) -> dict[str, int]:
-        """Read which deals changed, and give their ids by the leads that they were made from.
+        """Read which leads became deals, and give the ids of the deals by those of the leads.
 
         :param readers: who reads, and from which second on.
         """
@@ -116,7 +117,6 @@ class Looks:
 
 def _deals_made(client: PipedriveClient, since: str) -> tuple[dict[str, int], str]:
     look = OneLook(client)
-    deals = list(look.get_deals(updated_since=since))
-    made = {str(deal["source_lead_id"]).lower(): int(deal["id"]) for deal in deals if deal.get("source_lead_id")}
+    made = active_deals_of_leads(look, datetime.fromisoformat(since))
     behind = datetime.fromisoformat(look.unseen_since) - CLOCKS_APART
     return made, max(since, moment_value("since", behind))

@@ -28,6 +28,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import find_deal
 from airflow_provider_pipedrive_leads.leads.writing.settling import CLOCKS_APART, seconds_until_settled
 
 if TYPE_CHECKING:
@@ -65,12 +66,6 @@ class Direction(msgspec.Struct, frozen=True):
     ask: Callable[[LeadsApi, str, str], dict[str, Any]]
     is_there: Callable[[LeadsApi, str], bool]
     find: Callable[[LeadsApi, str, datetime], TargetId | None]
-
-
-def find_deal(api: LeadsApi, lead_id: str, since: datetime) -> int | None:
-    """Look for the deal that a lead was converted to, among those changed since a time (10 tokens a page)."""
-    deals = api.get_deals(updated_since=since)
-    return next((int(deal["id"]) for deal in deals if str(deal.get("source_lead_id")).lower() == lead_id), None)
 
 
 def find_lead(api: LeadsApi, deal_id: str, since: datetime) -> str | None:

@@ -13,6 +13,7 @@ from airflow_provider_pipedrive_leads.sandbox import parameters
 from airflow_provider_pipedrive_leads.sandbox.call import Call, Endpoint
 from airflow_provider_pipedrive_leads.sandbox.clock import iso_seconds
 from airflow_provider_pipedrive_leads.sandbox.custom_values import address_parts
+from airflow_provider_pipedrive_leads.sandbox.deals import update_time_of_new
 from airflow_provider_pipedrive_leads.sandbox.replies import (
     ApiError,
     InvalidError,
@@ -69,7 +70,8 @@ def add_thing(kind: Kind, call: Call) -> Reply:
         raise InvalidError("name is required")
     time = iso_seconds(call.world.now_ms)
     given = kind.read(call, call.body)
-    bare = {**kind.bare, "owner_id": call.caller.member.id, "add_time": time, "update_time": time}
+    changed = update_time_of_new(time, call.world.choices.as_dict())
+    bare = {**kind.bare, "owner_id": call.caller.member.id, "add_time": time, "update_time": changed}
     thing = kind.documents(call).add({**bare, **given})
     call.world.reindex_later(kind.name, thing["id"])
     return data_reply(thing)

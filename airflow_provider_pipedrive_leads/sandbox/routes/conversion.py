@@ -1,7 +1,7 @@
 """Conversion and deals, v2.
 
 Vendor operations: convertLeadToDeal, getLeadConversionStatus, convertDealToLead, getDealConversionStatus, getDeals,
-getDeal, deleteDeal.
+getArchivedDeals, getDeal, updateDeal (``is_archived`` alone), deleteDeal.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_pipedrive_leads.sandbox import conversion, parameters
 from airflow_provider_pipedrive_leads.sandbox.call import Call, Endpoint
+from airflow_provider_pipedrive_leads.sandbox.clock import iso_seconds
 from airflow_provider_pipedrive_leads.sandbox.deals import STAGES, first_stage
 from airflow_provider_pipedrive_leads.sandbox.replies import InvalidError, Reply, data_reply, not_found
 from airflow_provider_pipedrive_leads.sandbox.routes.listing import cursor_list
@@ -50,11 +51,32 @@ def deal_conversion_status(call: Call) -> Reply:
 
 
 def get_deals(call: Call) -> Reply:
-    """Deals that are not deleted, or those of one status."""
+    """Deals that are neither archived nor deleted, or those of one status."""
+    return _deals(call, archived=False)
+
+
+def get_archived_deals(call: Call) -> Reply:
+    """Archived deals, likewise."""
+    return _deals(call, archived=True)
+
+
+def _deals(call: Call, *, archived: bool) -> Reply:
     status = call.query.get("status", "")
     wanted = parameters.names(call.query, "status", DEAL_STATUSES) if status else DEAL_STATUSES[:3]
-    where, values = [f"status IN ({', '.join('?' * len(wanted))})"], list[Any](wanted)
+    where, values = ["is_archived = ?", f"status IN ({', '.join('?' * len(wanted))})"], [int(archived), *wanted]
     return cursor_list(call, call.world.state.deals, where, values, DEAL_FILTERS)
+
+
+def update_deal(call: Call) -> Reply:
+    """A deal archived or restored."""
+    deal = _visible(call, call.world.state.deals.get(_number(call, "id")), "Deal")
+    archived = call.body.get("is_archived")
+    if set(call.body) != {"is_archived"} or not isinstance(archived, bool):
+        raise InvalidError("is_archived must be given, and nothing else")
+    now = iso_seconds(call.world.now_ms)
+    deal |= {"is_archived": archived, "archive_time": now if archived else None, "update_time": now}
+    call.world.state.deals.put(deal)
+    return data_reply(deal)
 
 
 def get_deal(call: Call) -> Reply:
@@ -119,6 +141,8 @@ ENDPOINTS = (
     Endpoint("POST", "/api/v2/deals/{id}/convert/lead", 40, DEALS_WRITE, convert_deal),
     Endpoint("GET", "/api/v2/deals/{id}/convert/status/{conversion_id}", 1, DEALS_READ, deal_conversion_status),
     Endpoint("GET", "/api/v2/deals", 10, DEALS_READ, get_deals),
+    Endpoint("GET", "/api/v2/deals/archived", 20, DEALS_READ, get_archived_deals),
     Endpoint("GET", "/api/v2/deals/{id}", 1, DEALS_READ, get_deal),
+    Endpoint("PATCH", "/api/v2/deals/{id}", 5, DEALS_WRITE, update_deal),
     Endpoint("DELETE", "/api/v2/deals/{id}", 3, DEALS_WRITE, delete_deal),
 )
