@@ -30,7 +30,7 @@ test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -m "$(USUAL)" --numprocesses 3 --dist loadfile --ignore=tests/live
 
 test-quick: $(READY) ## Run the tests of what needs no Airflow, in under a minute: at every save
-	@$(BIN)/python -m pytest -m "$(USUAL)" --numprocesses 3 --dist loadfile $(WITHOUT_AIRFLOW)
+	@$(BIN)/python -m pytest -m "$(USUAL) and not slow" -k "not contrary" --numprocesses 3 --dist loadfile $(WITHOUT_AIRFLOW)
 
 test-repeat: $(READY) ## Run the tests N=5 times, shuffled, alone, beside busy processes and on one core; SEED=1 TESTS=tests/api MARKS=long
 	@$(BIN)/python -m tests.repeat $(N) $(if $(SEED),--seed $(SEED)) --marks "$(MARKS)" $(TESTS)

@@ -137,14 +137,25 @@ class Portable:
             for rows in _portions(columns):
                 session.execute_many(statement, rows)
 
-    def merge(self, target: str, names: Sequence[str], key: str, source: str) -> list[str]:
+    def merge(self, target: str, names: Sequence[str], key: str, source: str, version: str | None) -> list[str]:
         """The statements that put the rows of a query into the target in place of those of the same key.
 
-        :param target: quoted, as are names and key.
+        :param target: quoted, as are names, key and version.
         :param source: the query; its columns are the names, and it ends in a WHERE clause.
+        :param version: one of the names: a row with a higher value there stays as it is; None: all are replaced.
         """
-        insert = f"INSERT INTO {target} ({', '.join(names)}) {source}"
-        return [f"DELETE FROM {target} WHERE {key} IN (SELECT {key} FROM ({source}) fresh)", insert]
+        into = f"INSERT INTO {target} ({', '.join(names)})"
+        if version is None:
+            return [f"DELETE FROM {target} WHERE {key} IN (SELECT {key} FROM ({source}) fresh)", f"{into} {source}"]
+        replaced = (
+            f"SELECT fresh.{key} FROM ({source}) fresh JOIN {target} old ON old.{key} = fresh.{key}"
+            f" WHERE old.{version} IS NULL OR fresh.{version} IS NULL OR fresh.{version} >= old.{version}"
+        )
+        missing = f"NOT EXISTS (SELECT 1 FROM {target} old WHERE old.{key} = fresh.{key})"
+        return [
+            f"DELETE FROM {target} WHERE {key} IN ({replaced})",
+            f"{into} SELECT {', '.join(f'fresh.{name}' for name in names)} FROM ({source}) fresh WHERE {missing}",
+        ]
 
 
 class _OnConflict(Portable):
@@ -156,10 +167,16 @@ class _OnConflict(Portable):
     key_type = "TEXT"
     name_type = "TEXT"
 
-    def merge(self, target: str, names: Sequence[str], key: str, source: str) -> list[str]:
+    def merge(self, target: str, names: Sequence[str], key: str, source: str, version: str | None) -> list[str]:
         """Insert or update."""
         changes = ", ".join(f"{name} = excluded.{name}" for name in names if name != key)
-        return [f"INSERT INTO {target} ({', '.join(names)}) {source} ON CONFLICT ({key}) DO UPDATE SET {changes}"]
+        upsert = (
+            f"INSERT INTO {target} AS old ({', '.join(names)}) {source} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        )
+        if version is None:
+            return [upsert]
+        is_newer = f"excluded.{version} >= old.{version}"
+        return [f"{upsert} WHERE old.{version} IS NULL OR excluded.{version} IS NULL OR {is_newer}"]
 
 
 class Postgres(_OnConflict):
@@ -302,9 +319,15 @@ class MySql(Portable):
             with suppress(Exception):  # a lost connection has let go of it
                 session.fetch(f"SELECT RELEASE_LOCK({MARK})", [lock])
 
-    def merge(self, target: str, names: Sequence[str], key: str, source: str) -> list[str]:
+    def merge(self, target: str, names: Sequence[str], key: str, source: str, version: str | None) -> list[str]:
         """Insert or update."""
-        changes = ", ".join(f"{name} = VALUES({name})" for name in names if name != key)
+        others = [name for name in names if name not in (key, version)]
+        fresh = {name: f"VALUES({name})" for name in names}
+        if version is not None:  # set last: what stands before is decided by its old value
+            is_newer = f"COALESCE({fresh[version]} >= {version}, TRUE)"
+            fresh = {name: f"IF({is_newer}, {value}, {name})" for name, value in fresh.items()}
+            others.append(version)
+        changes = ", ".join(f"{name} = {fresh[name]}" for name in others)
         return [f"INSERT INTO {target} ({', '.join(names)}) {source} ON DUPLICATE KEY UPDATE {changes}"]
 
 

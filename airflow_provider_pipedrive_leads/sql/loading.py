@@ -71,7 +71,14 @@ def keys_in_table(hook: DbApiHook, table: str, *, key: str = "id") -> list[str]:
 
 @contextmanager
 def loading_table(
-    hook: DbApiHook, table: str, columns: Sequence[Column], *, mode: str, run_key: str, key: str = "id"
+    hook: DbApiHook,
+    table: str,
+    columns: Sequence[Column],
+    *,
+    mode: str,
+    run_key: str,
+    key: str = "id",
+    version: str | None = None,
 ) -> Iterator[TableLoad]:
     """Load a table; its new content is there when the block ends well, and nothing of it when the block does not.
 
@@ -82,17 +89,20 @@ def loading_table(
         those of other runs.
     :param run_key: names the run: the same for every try of it.
     :param key: field key of the column by which rows are told apart.
+    :param version: field key of the column that tells how new a row is: ``merge`` leaves a row as it is that another
+        load has put there in a newer version meanwhile. None: the last to come replaces.
     :raises PipedriveConfigError: the table, the mode or the connection cannot work.
     :raises PipedriveValidationError: a value is not of its column's kind.
     """
     with closing(connect(hook)) as session:
         dialect = dialect_of(hook)
         target = target_of(table, mode, key, dialect)
-        if key not in [column.key for column in columns]:
-            raise PipedriveConfigError(f"columns: none has the key {key!r}, by which rows are told apart.")
+        for wanted, purpose in ((key, "rows are told apart"), (version or key, "new rows are told from old ones")):
+            if wanted not in [column.key for column in columns]:
+                raise PipedriveConfigError(f"columns: none has the key {wanted!r}, by which {purpose}.")
         with session.transaction(dialect.light_begin):
             examine(session, dialect, target, columns)
-        load = TableLoad(session, dialect, target, columns, run_key)
+        load = TableLoad(session, dialect, target, columns, run_key=run_key, version=version)
         load.open()
         try:
             yield load
@@ -110,7 +120,14 @@ class TableLoad:
     """
 
     def __init__(
-        self, session: Session, dialect: Portable, target: Target, columns: Sequence[Column], run_key: str
+        self,
+        session: Session,
+        dialect: Portable,
+        target: Target,
+        columns: Sequence[Column],
+        *,
+        run_key: str,
+        version: str | None,
     ) -> None:
         self.rows = 0
         self.columns: list[str] = []
@@ -120,10 +137,13 @@ class TableLoad:
         self._target = target
         self._load = list(columns)
         self._run_key = run_key
-        self._key = [column.key for column in columns].index(target.key)
+        keys = [column.key for column in columns]
+        self._key = keys.index(target.key)
+        self._version = None if version is None else keys.index(version)
         self._reader = Reader(dialect.zone)
         self._staged = 0
         self._flags: list[int] = []
+        self._as_of: str | None = None
         self._fresh = self._staging("rows")
         self._gone = self._staging("gone")
 
@@ -143,7 +163,9 @@ class TableLoad:
             self.close()
         with self._session.transaction(self._dialect.light_begin):
             self._session.execute(f"CREATE {kind} {self._fresh} (n BIGINT, {fresh})")
-            self._session.execute(f"CREATE {kind} {self._gone} (c0 {types[self._key]})")
+            self._session.execute(
+                f"CREATE {kind} {self._gone} (c0 {types[self._key]}, c1 {self._dialect.types['moment']})"
+            )
 
     def close(self) -> None:
         """Drop staging tables that would outlive the connection."""
@@ -171,12 +193,13 @@ class TableLoad:
             self._dialect.stage(self._session, self._fresh, [numbers, *values])
             self._staged += rows
 
-    def mark_deleted(self, ids: Sequence[str], *, also: str = "") -> None:
+    def mark_deleted(self, ids: Sequence[str], *, also: str = "", as_of: str | None = None) -> None:
         """Set ``is_deleted`` in the rows of these keys when the block ends, after all that was written.
 
         A key that the table lacks gets a row with nothing else in it.
 
         :param also: key of a boolean column of the load that is set too, if there is one.
+        :param as_of: ISO time at which the keys were looked for: a row whose version is not older is left as it is.
         :raises PipedriveConfigError: in mode ``replace``, where what is gone leaves no row.
         """
         if self._target.mode == "replace":
@@ -184,7 +207,9 @@ class TableLoad:
         keys = self._reader.column(self._load[self._key], ids)
         self._flags = [number for number, column in enumerate(self._load) if column.key == also]
         if keys:
-            self._dialect.stage(self._session, self._gone, [keys])
+            looked = self._reader.column(Column("as_of", "moment", "as_of"), [as_of]) * len(keys)
+            self._dialect.stage(self._session, self._gone, [keys, looked])
+        self._as_of = as_of
 
     def finish(self) -> None:
         """Put everything into the table, in one transaction."""
@@ -192,7 +217,7 @@ class TableLoad:
             layout, table = settle(self._session, self._dialect, self._target, self._load)
             names = [self._dialect.quote(name) for name in layout.names]
             self._move(self._dialect.table(table), names)
-            self._bury(self._dialect.table(table), names[self._key], [names[number] for number in self._flags])
+            self._bury(self._dialect.table(table), names)
             if table != self._target.table:
                 self._swap(table)
         self.columns = layout.names
@@ -201,7 +226,9 @@ class TableLoad:
     def _move(self, target: str, names: Sequence[str]) -> None:
         flag = self._dialect.quote(DELETED)
         if self._target.mode == "merge":
-            for statement in self._dialect.merge(target, [*names, flag], names[self._key], self._source(names)):
+            version = None if self._version is None else names[self._version]
+            source = self._source(names)
+            for statement in self._dialect.merge(target, [*names, flag], names[self._key], source, version):
                 self._session.execute(statement)
             return
         if self._target.mode == "append":
@@ -224,13 +251,17 @@ class TableLoad:
         turn = f"ROW_NUMBER() OVER (PARTITION BY c{self._key} ORDER BY n DESC)"
         return f"{select} FROM (SELECT f.*, {turn} AS turn FROM {self._fresh} f) g WHERE turn = 1"
 
-    def _bury(self, target: str, key: str, also: Sequence[str]) -> None:
-        flag, run = self._dialect.quote(DELETED), self._dialect.quote(RUN)
+    def _bury(self, target: str, names: Sequence[str]) -> None:
+        key, flag, run = names[self._key], self._dialect.quote(DELETED), self._dialect.quote(RUN)
         in_run = self._target.mode == "append"
         into = f"INSERT INTO {target} ({key}, {flag}{f', {run}' if in_run else ''})"
         parts = f"SELECT DISTINCT c0, TRUE{f', {MARK}' if in_run else ''} FROM {self._gone} g"
-        flags = ", ".join(f"{name} = TRUE" for name in (flag, *also))
-        self._session.execute(f"UPDATE {target} SET {flags} WHERE {key} IN (SELECT c0 FROM {self._gone})")
+        flags = ", ".join(f"{name} = TRUE" for name in (flag, *(names[number] for number in self._flags)))
+        gone = f"SELECT 1 FROM {self._gone} g WHERE g.c0 = {key}"
+        if self._as_of is not None and self._version is not None:
+            version = names[self._version]
+            gone += f" AND ({version} IS NULL OR {version} < g.c1)"
+        self._session.execute(f"UPDATE {target} SET {flags} WHERE EXISTS ({gone})")
         self._session.execute(
             f"{into} {parts} WHERE NOT EXISTS (SELECT 1 FROM {target} t WHERE t.{key} = g.c0)",
             [self._run_key] if in_run else [],

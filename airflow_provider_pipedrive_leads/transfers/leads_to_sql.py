@@ -32,8 +32,8 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
 
     :param conn_id: the Airflow connection of the database.
     :param table: ``table`` or ``schema.table``.
-    :param mode: ``merge``: update rows of the same id, add the others. ``replace``: leave no row of before. ``append``:
-        add rows to those of other runs; a try of the same run replaces its own.
+    :param mode: ``merge``: update rows of the same id unless those there are newer, add the others. ``replace``: leave
+        no row of before. ``append``: add rows to those of other runs; a try of the same run replaces its own.
     :param owner_id: only leads of this user.
     :param person_id: only leads of this person.
     :param organization_id: only leads of this organization.
@@ -147,6 +147,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         return left_to_hooks() if self._told is None else table_lineage(*self._told)
 
     def _transfer(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
+        from airflow_provider_pipedrive_leads.leads.reading.columns import with_version
         from airflow_provider_pipedrive_leads.leads.reading.export import rows_for
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report
 
@@ -155,7 +156,8 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
             database = self._database()
             stream = LeadStream(self, context, hook, f"{self.conn_id} {self.table}", ids_kept=False)
             self._check(stream, database)
-            with rows_for(hook, self.columns, expand=self.expand, layout=self.layout) as rows:
+            completed = with_version if self.mode == "merge" else tuple
+            with rows_for(hook, self.columns, expand=self.expand, layout=self.layout, completed=completed) as rows:
                 exported = self._load(hook, database, stream, rows)
         self._told = (hook, database, self.table, exported.columns, exported.rows)
         stream.finish(exported, hook.usage.first_reply_at)
@@ -177,6 +179,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
     def _load(self, hook: PipedriveLeadsHook, database: DbApiHook, stream: LeadStream, rows: Rows) -> Exported:
         import msgspec
 
+        from airflow_provider_pipedrive_leads.leads.reading.columns import version_of
         from airflow_provider_pipedrive_leads.leads.reading.common_layout import GONE_KEY
         from airflow_provider_pipedrive_leads.leads.reading.complete import id_number
         from airflow_provider_pipedrive_leads.leads.reading.deleted import check_share, gone_leads
@@ -186,7 +189,11 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
 
         share = check_share(self.max_deleted)
         before = {id_number(key) for key in keys_in_table(database, self.table)} if stream.detect_deleted else set()
-        with loading_table(database, self.table, rows.layout.table, mode=self.mode, run_key=stream.run_key) as load:
+        columns = rows.layout.table
+        version = version_of(rows.layout.columns) if self.mode == "merge" else None
+        with loading_table(
+            database, self.table, columns, mode=self.mode, run_key=stream.run_key, version=version
+        ) as load:
             exported = deliver(
                 hook,
                 selection_of(self).checked(),
@@ -197,10 +204,10 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
             if before:
                 since = stream.past.watermark if stream.past else None
                 exported.gone = gone_leads(hook, before, exported.ids, max_deleted=share, since=since)
-                load.mark_deleted([lead.id for lead in exported.gone], also=GONE_KEY)
+                gone = [lead.id for lead in exported.gone]
+                load.mark_deleted(gone, also=GONE_KEY, as_of=hook.usage.first_reply_at)
         exported.columns = [
-            msgspec.structs.replace(column, name=name)
-            for column, name in zip(rows.layout.table, load.columns, strict=True)
+            msgspec.structs.replace(column, name=name) for column, name in zip(columns, load.columns, strict=True)
         ]
         return exported
 

@@ -11,6 +11,8 @@ import pytest
 
 from airflow_provider_pipedrive_leads.api.compression import TooLargeError, unpacked
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 GZIP = partial(gzip.compress, mtime=0)
 TEXT = b'{"success": true, "data": []}' * 50

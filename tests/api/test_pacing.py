@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from airflow_provider_pipedrive_leads.api.pacing import LEAST_ALLOWED, WINDOW_SECONDS, BurstWindow
 from tests.unhurried import unhurried
 
+pytestmark = pytest.mark.slow
+
 PLANS = (20, 40, 80, 100, 120, 160, 400, 480)
 MOST_REJECTED = 0.03
 LEAST_USED = 0.95

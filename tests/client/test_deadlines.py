@@ -16,6 +16,8 @@ from airflow_provider_pipedrive_leads.exceptions import PipedriveConnectionError
 from tests.client.raw_server import JSON_200, raw_server
 from tests.until import until
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 600
 """Seconds: it never passes here, for the test ends deadlines by hand once the server drips."""
 CHUNKED = JSON_200 + b"transfer-encoding: chunked\r\n\r\n"

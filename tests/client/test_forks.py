@@ -23,6 +23,8 @@ import os, sys, threading, uuid
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 
+pytestmark = pytest.mark.slow
+
 def client_of(url):
     return PipedriveClient(read_connection(password="t" * 40, extra={"base_url": url, "burst_limit": 10000}))
 

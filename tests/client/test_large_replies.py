@@ -14,6 +14,8 @@ from airflow_provider_pipedrive_leads.leads.reading.complete import Reading, Sel
 from airflow_provider_pipedrive_leads.leads.reading.pages import LeadPages
 from tests.answering import Answer, Asked, Leads, client_of, leads, listing
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 200_000
 
 

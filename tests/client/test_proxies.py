@@ -19,6 +19,8 @@ from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveConnectionError
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 

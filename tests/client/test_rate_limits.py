@@ -15,6 +15,8 @@ from airflow_provider_pipedrive_leads.api.pacing import LEAST_ALLOWED, WINDOW_SE
 from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 
+pytestmark = pytest.mark.slow
+
 MOST_SLEEPS = 20_000
 """Without a call between them: who sleeps so often waits for what never comes."""
 PLENTY = {"x-daily-ratelimit-token-remaining": "100000"}

@@ -12,6 +12,8 @@ from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from tests.until import until
 
+pytestmark = pytest.mark.slow
+
 MANY = 50
 
 

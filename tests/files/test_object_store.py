@@ -13,6 +13,8 @@ from upath import UPath
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.table import Column
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [Column("id", "integer", "id")]
 KEYS = {"key": "any", "secret": "any"}
 

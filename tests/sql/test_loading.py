@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -392,3 +393,86 @@ def test_without_the_extra_the_remedy_is_named(sqlite, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "airflow.providers.common.sql", None)
     with pytest.raises(PipedriveConfigError, match=r"airflow-provider-pipedrive-leads\[sql\]"):
         check(sqlite.hook, "leads", "merge")
+
+
+DATED = [*TWO, Column("changed", "moment", "update_time")]
+FIRST, SECOND, THIRD = (f"2026-01-31T09:30:0{second}.250Z" for second in (1, 2, 3))
+
+
+@contextmanager
+def merging(database, run, *, columns=DATED, version="update_time"):
+    with loading_table(database.hook, "leads", columns, mode="merge", run_key=run, version=version) as loading:
+        yield loading
+
+
+def dated(database):
+    return [row[:3] for row in read(database, DATED)]
+
+
+def test_a_slow_merge_does_not_put_an_older_row_over_a_newer_one(database):
+    """Two connections: what the slow one read has changed by the time it writes, and the fast one knows."""
+    load(database, [["a", "first", FIRST], ["b", "first", FIRST]], DATED)
+    with merging(database, "slow") as slow:
+        slow.write(batch([["a", "second", SECOND], ["b", "second", SECOND], ["c", "second", SECOND]]))
+        with merging(database, "fast") as fast:
+            fast.write(batch([["a", "third", THIRD], ["c", "third", THIRD], ["d", "third", THIRD]]))
+    assert dated(database) == [
+        ["a", "third", THIRD],
+        ["b", "second", SECOND],
+        ["c", "third", THIRD],
+        ["d", "third", THIRD],
+    ]
+    assert slow.rows == 3
+
+
+def test_equal_times_replace_so_that_added_fields_arrive(database):
+    load(database, [["a", "plain", SECOND]], DATED)
+    more = [*DATED, Column("size", "integer", "k1")]
+    with merging(database, "later", columns=more) as later:
+        later.write(batch([["a", "again", SECOND, 7]]))
+    assert read(database, more) == [["a", "again", SECOND, 7, False]]
+
+
+@pytest.mark.parametrize(("there", "fresh"), [(None, FIRST), (SECOND, None), (None, None)])
+def test_a_row_without_a_time_is_replaced_and_replaces(database, there, fresh):
+    load(database, [["a", "before", there]], DATED)
+    with merging(database, "later") as later:
+        later.write(batch([["a", "after", fresh]]))
+    assert dated(database) == [["a", "after", fresh]]
+
+
+def test_a_time_column_that_is_added_lets_the_rows_of_before_be_replaced(database):
+    load(database, [["a", "before"]])
+    with merging(database, "later") as later:
+        later.write(batch([["a", "after", FIRST]]))
+    assert dated(database) == [["a", "after", FIRST]]
+
+
+def test_a_key_that_is_nothing_but_times_apart_stands_once(database):
+    with merging(database, "only") as only:
+        only.write(batch([["a", "second", SECOND]]))
+        only.write(batch([["a", "first", FIRST]]))
+    assert len(dated(database)) == 1
+
+
+def test_what_changed_after_it_was_missed_is_not_marked_as_deleted(database):
+    load(database, [["a", "first", FIRST], ["b", "first", FIRST], ["c", "first", None]], DATED)
+    with merging(database, "slow") as slow:
+        slow.mark_deleted(["a", "b", "c", "d"], as_of=SECOND)
+        with merging(database, "fast") as fast:
+            fast.write(batch([["b", "third", THIRD]]))
+    marked = {row[0]: row[-1] for row in read(database, DATED)}
+    assert marked == {"a": True, "b": False, "c": True, "d": True}
+
+
+def test_without_a_known_time_all_that_is_gone_is_marked(database):
+    load(database, [["a", "third", THIRD]], DATED)
+    with merging(database, "later") as later:
+        later.mark_deleted(["a"])
+    assert [row[-1] for row in read(database, DATED)] == [True]
+
+
+def test_a_time_that_is_in_no_column_is_refused(database):
+    named = "columns: none has the key 'update_time'"
+    with pytest.raises(PipedriveConfigError, match=named), merging(database, "any", columns=TWO):
+        pass

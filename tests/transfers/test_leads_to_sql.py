@@ -39,6 +39,32 @@ def test_merging_twice_is_merging_once(run_dag, sandbox, database):
     assert marked(database) == set()
 
 
+@pytest.mark.parametrize(
+    ("options", "version"),
+    [
+        ({}, "update_time"),
+        ({"columns": ["id", "title"]}, "_pipedrive_update_time"),
+        ({"columns": "keys"}, "update_time"),
+        ({"layout": "common"}, "remote_updated_at"),
+        ({"layout": "common", "columns": ["id", "title"]}, "_pipedrive_update_time"),
+    ],
+)
+def test_a_row_that_another_run_has_put_there_newer_stays(run_dag, sandbox, sqlite, options, version):
+    """Whatever the columns, the table tells how new each row is."""
+    dag = loading("newer", sqlite, **options)
+    run_dag(dag, **on(1))
+    lead = active_lead(sandbox)
+    sqlite.execute(f"UPDATE leads SET title = 'before', {version} = '2099-01-01T00:00:00.000Z' WHERE id = '{lead}'")
+    run_dag(dag, **on(2))
+    titles = rows_of(sqlite, "title")
+    assert [each for each, title in titles.items() if title == "before"] == [lead]
+
+
+def test_appended_rows_are_those_that_were_read(run_dag, sqlite):
+    run_dag(loading("plain", sqlite, mode="append", columns=["id", "title"]))
+    assert "_pipedrive_update_time" not in {name for (_, name, *_) in sqlite.fetch("PRAGMA table_info(leads)")}
+
+
 def test_the_facts_are_those_of_the_run_and_of_the_outlets_event(run_dag, sandbox, sqlite):
     outlet = Asset(name="loaded_leads", uri="x-test://loaded-leads")
     sandbox.control.reset_counters()

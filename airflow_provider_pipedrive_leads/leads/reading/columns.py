@@ -163,6 +163,24 @@ def columns_for(choice: str | Sequence[str], catalogue: Catalogue, more: Sequenc
     return picked(choice, [*key_columns(catalogue), *named_columns(catalogue), *more])
 
 
+VERSION_KEYS = ("update_time", "common.remote_updated_at", "_pipedrive_update_time")
+"""Keys of the columns that tell when a lead was last changed; the last is for tables that would have none."""
+
+
+def version_of(columns: Iterable[LeadColumn]) -> str | None:
+    """Give the key of the column that tells when a lead was last changed; None if there is none."""
+    keys = {column.column.key for column in columns}
+    return next((key for key in VERSION_KEYS if key in keys), None)
+
+
+def with_version(columns: Sequence[LeadColumn]) -> Sequence[LeadColumn]:
+    """Add a column that tells when a lead was last changed, if none does."""
+    if version_of(columns) is not None:
+        return columns
+    key = VERSION_KEYS[-1]
+    return [*columns, LeadColumn(Column(key, "moment", key), itemgetter("update_time"), ("update_time",))]
+
+
 def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[LeadColumn]:
     """Pick columns by name, in the order wanted; a single word takes all.
 

@@ -113,6 +113,7 @@ def rows_for(
     expand: Sequence[str] = (),
     layout: str = "pipedrive",
     more: Sequence[LeadColumn] = (),
+    completed: Callable[[Sequence[LeadColumn]], Sequence[LeadColumn]] = tuple,
 ) -> Iterator[Rows]:
     """Lay out rows, by a field catalogue that is asked for now (30 tokens); the labels come while pages are read.
 
@@ -120,6 +121,7 @@ def rows_for(
     :param expand: whose names, e-mails and phones to add: ``person``, ``organization``, ``owner``.
     :param layout: ``"pipedrive"``, or ``"common"``: what unified CRM APIs give; ``columns`` then picks of that.
     :param more: further columns behind.
+    :param completed: makes all columns that are laid out of those that were chosen.
     :raises PipedriveConfigError: there is no such layout.
     :raises PipedriveValidationError: there is no such column, or none such to add.
     """
@@ -139,7 +141,7 @@ def rows_for(
             taken = [column.name for column in [*key_columns(catalogue), *named_columns(catalogue)]]
             joined = contacts.columns(taken) if contacts is not None else []
             chosen = columns_for(columns, catalogue, [*joined, *more])
-        yield Rows(layout_of(chosen), contacts, labels_there)
+        yield Rows(layout_of(completed(chosen)), contacts, labels_there)
 
 
 def export_leads(

@@ -30,6 +30,8 @@ from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 from tests.leads.loading.loads import failing_load, into, keyed, load, told, writes
 from tests.leads.stops import stop
 
+pytestmark = pytest.mark.slow
+
 SETTLE = 30.0
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

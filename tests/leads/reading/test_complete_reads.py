@@ -40,6 +40,8 @@ from tests.leads.simulated_account import (
     schedules,
 )
 
+pytestmark = pytest.mark.slow
+
 OVERLAP_SECONDS = 60
 STRIKES = 3
 SCHEDULES = [range(1_000), pytest.param(None, marks=pytest.mark.long)]

@@ -31,6 +31,8 @@ from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
 from tests.leads.stops import stop
 from tests.until import until
 
+pytestmark = pytest.mark.slow
+
 SECONDS_TO_STOP = 5.0
 """What a task has that is stopped."""
 TIMEOUT, DAYS, AN_HOUR = 600, 1e6, 3_600

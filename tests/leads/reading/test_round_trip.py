@@ -22,7 +22,7 @@ from airflow_provider_pipedrive_leads.leads.reading.export import deliver, expor
 from airflow_provider_pipedrive_leads.sql.loading import loading_table
 from tests.sql.conftest import duckdb, mysql, mysql_server, postgres, postgres_server, sqlite  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("no_waiting")
+pytestmark = [pytest.mark.usefixtures("no_waiting"), pytest.mark.slow]
 FILES = ("leads.jsonl", "leads.csv", "leads.csv.gz", "leads.parquet")
 DATABASES = ("sqlite", "duckdb", "postgres", "mysql")
 AWKWARD = "He said \"yes\",\r\nit's `fine`; \t\\N \\ %s\n=cmd|'/C calc'!A0 🎉 名前 \u2028 é e\u0301"
