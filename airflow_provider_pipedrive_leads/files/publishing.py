@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCAL_PROTOCOLS = ("", "file", "local")
+NEEDS_PEOPLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP),
+}
+"""What no waiting mends; a full disk or a file server that is away does pass."""
 BUFFER_BYTES = 1 << 18
 BYTES_BETWEEN_SYNCS = 1 << 23
 """So that the disk works while pages arrive, not all at the end."""
@@ -91,7 +96,8 @@ def no_filesystem(path: str, problem: Exception) -> PipedriveConfigError:
 def check_writable(target: Path, *, as_folder: bool = False) -> None:
     """Try on a filesystem whether a file, or a folder of files, can be written. Makes the folder above it.
 
-    :raises PipedriveConfigError: it cannot.
+    :raises PipedriveConfigError: it cannot, before somebody mends something.
+    :raises OSError: it cannot now; names the place.
     """
     try:
         if as_folder and target.is_file():
@@ -103,6 +109,8 @@ def check_writable(target: Path, *, as_folder: bool = False) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as problem:
+        if problem.errno not in NEEDS_PEOPLE:
+            raise OSError(problem.errno or errno.EIO, problem.strerror or str(problem), str(target)) from problem
         raise PipedriveConfigError(f"path: cannot write to {target}: {problem.strerror or problem}.") from problem
 
 

@@ -15,7 +15,7 @@ from airflow_provider_pipedrive_leads.files.folders import LocalFolder, StoredFo
 from airflow_provider_pipedrive_leads.files.lines import Lines
 from airflow_provider_pipedrive_leads.files.parquet import require_pyarrow
 from airflow_provider_pipedrive_leads.files.parts import MANIFEST, Manifest, present_manifest
-from airflow_provider_pipedrive_leads.files.publishing import filesystem_of, is_local
+from airflow_provider_pipedrive_leads.files.publishing import NEEDS_PEOPLE, filesystem_of, is_local
 from airflow_provider_pipedrive_leads.files.row import Row
 from airflow_provider_pipedrive_leads.files.rows_csv import CsvRows
 from airflow_provider_pipedrive_leads.files.rows_json import json_rows
@@ -112,6 +112,8 @@ def _open(place: Place, path: str) -> IO[bytes]:
     try:
         return Path(path).open("rb")
     except (OSError, ValueError) as problem:
+        if isinstance(problem, OSError) and problem.errno not in NEEDS_PEOPLE:
+            raise
         raise _unreadable(shown, problem) from problem
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,22 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.sql.session import Session
 
 
+NEEDS_PEOPLE = re.compile(
+    r"authentication|password|access denied|permission denied|not allowed|no pg_hba|does not exist|unknown database"
+    r"|unable to open database file|no such file|not a database|not a valid|certificate",
+    re.IGNORECASE,
+)
+"""Words of drivers about what no waiting mends. Their classes do not tell: most drivers have one for all of it."""
+MUST_WAIT = re.compile(r"refused|timed? ?out|could not set lock|is locked|is the server running", re.IGNORECASE)
+"""Words about what passes, whatever else is said."""
+
+
 def connect(hook: DbApiHook) -> Session:
     """Open a session.
 
     :param hook: a ``DbApiHook``, as ``BaseHook.get_connection(conn_id).get_hook()`` gives it.
-    :raises PipedriveConfigError: it is no such hook, or the database cannot be reached.
+    :raises PipedriveConfigError: it is no such hook, or somebody has to mend the connection.
+    :raises ConnectionError: the database cannot be reached now.
     """
     try:
         import airflow.providers.common.sql  # noqa: F401
@@ -26,17 +38,27 @@ def connect(hook: DbApiHook) -> Session:
         raise PipedriveConfigError(
             "Databases need Airflow's common.sql provider: pip install 'airflow-provider-pipedrive-leads[sql]'."
         ) from None
-    if not hasattr(hook, "get_conn") or not hasattr(hook, "placeholder"):
+    if not hasattr(type(hook), "get_conn") or not hasattr(type(hook), "placeholder"):  # a property asks the connection
         raise PipedriveConfigError(
             f"conn_id: {type(hook).__name__} is no hook for an SQL database. Use a connection to a database."
         )
     try:
         return dialect_of(hook).open(hook)
     except Exception as problem:  # noqa: BLE001  # every driver has its own errors
-        # The driver's own traceback would show the connection's parameters.
-        raise PipedriveConfigError(
-            f"conn_id: the database cannot be reached: {type(problem).__name__}: {_without_password(problem, hook)}"
-        ) from None
+        words = f"{type(problem).__name__}: {_without_password(problem, hook)}"
+        passes = _passes(problem)
+    # The driver's own traceback would show the connection's parameters.
+    if passes:
+        raise ConnectionError(f"conn_id: the database cannot be reached now: {words}")
+    raise PipedriveConfigError(f"conn_id: the database cannot be reached: {words}")
+
+
+def _passes(problem: Exception) -> bool:
+    """Whether a later try may succeed: unless it is known that somebody has to mend something, it may."""
+    if isinstance(problem, ImportError) or type(problem).__module__.startswith("airflow."):
+        return False
+    words = str(problem)
+    return MUST_WAIT.search(words) is not None or NEEDS_PEOPLE.search(words) is None
 
 
 def _without_password(problem: Exception, hook: DbApiHook) -> str:

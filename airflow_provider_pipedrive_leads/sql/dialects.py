@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
 from airflow_provider_pipedrive_leads.sql.columns import cut
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
 
@@ -311,7 +310,7 @@ class MySql(Portable):
         """One transaction under a named lock; a change of a table's columns is committed at once all the same."""
         lock = f"pipedrive leads {hashlib.sha256(str(table).encode()).hexdigest()[:32]}"
         if session.fetch(f"SELECT GET_LOCK({MARK}, {LOCK_SECONDS})", [lock]) != [(1,)]:
-            raise PipedriveConfigError(f"table: another load of {table} goes on for more than {LOCK_SECONDS} s.")
+            raise TimeoutError(f"table: another load of {table} goes on for more than {LOCK_SECONDS} s.")
         try:
             with session.transaction():
                 yield

@@ -17,6 +17,8 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, Pi
 from airflow_provider_pipedrive_leads.files.destination import writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.table import Column
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = [Column("id", "integer", "id"), Column("title", "text", "title")]
 
 
@@ -207,8 +209,6 @@ import random, resource, sys
 from upath import UPath
 from airflow_provider_pipedrive_leads.files.destination import writing_table
 from airflow_provider_pipedrive_leads.files.table import Column
-
-pytestmark = pytest.mark.slow
 if int(sys.argv[3]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 rows_per_file = int(sys.argv[2]) or None

@@ -365,15 +365,9 @@ def test_check_accepts_what_will_work_and_changes_nothing(database):
         check(database.hook, "leads", "upsert")
 
 
-def test_what_is_no_database_is_refused(monkeypatch):
-    from airflow.providers.mysql.hooks.mysql import MySqlHook
-
+def test_what_is_no_database_is_refused():
     with pytest.raises(PipedriveConfigError, match="no hook for an SQL database"):
         check(object(), "leads", "merge")
-    monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", "mysql://u:hidden-word@127.0.0.1:1/x?client=mysql-connector-python")
-    with pytest.raises(PipedriveConfigError, match="cannot be reached") as caught:
-        check(MySqlHook("nowhere"), "leads", "merge")
-    assert "hidden-word" not in str(caught.value)
 
 
 def test_an_error_of_the_driver_does_not_tell_the_password(portable, monkeypatch):
@@ -381,7 +375,7 @@ def test_an_error_of_the_driver_does_not_tell_the_password(portable, monkeypatch
     monkeypatch.setenv("AIRFLOW_CONN_LEADS_OTHER", where)
 
     def get_conn():
-        raise OSError("no way to other://user:hidden-word@host")
+        raise OSError("no such file: other://user:hidden-word@host")
 
     monkeypatch.setattr(portable.hook, "get_conn", get_conn)
     with pytest.raises(PipedriveConfigError, match="other://user:") as caught:

@@ -153,8 +153,8 @@ def test_a_hook_that_is_none_and_a_database_that_is_gone_are_refused(sqlite, mon
         raise OSError("no route to host")
 
     monkeypatch.setattr(sqlite.hook, "get_conn", get_conn)
-    for database in (Other, Gone):
-        with pytest.raises(PipedriveConfigError, match=r"^conn_id: "):
+    for database, error in ((Other, PipedriveConfigError), (Gone, ConnectionError)):
+        with pytest.raises(error, match=r"^conn_id: "):
             read(database, "SELECT 1")
 
 
