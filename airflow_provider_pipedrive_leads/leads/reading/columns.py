@@ -21,6 +21,7 @@ from msgspec.structs import astuple
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
 from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.leads.reading.archiving import archived_at
 from airflow_provider_pipedrive_leads.leads.reading.pages import Shape, headless
 
 if TYPE_CHECKING:
@@ -200,7 +201,9 @@ def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[L
 
 def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """One column for each key that a lead can have, in the API's order, custom fields last."""
-    columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items()]
+    columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items() if key != "archive_time"]
+    told = LeadColumn(Column("archive_time", "moment", "archive_time"), _archive_times(str), ("archive_time",))
+    columns.insert(STANDARD_KEYS.index("archive_time"), told)
     for field in catalogue.fields:
         columns += [_plain(key, key, kind) for key, kind in _keyed_kinds(field).items()]
     return columns
@@ -232,7 +235,7 @@ def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
         if key == "value":
             columns += [_part("value", "amount", "number"), _part("value", "currency", "text")]
         elif key == "archive_time":
-            columns.append(LeadColumn(Column(key, kind, key), _moments(key), (key,)))
+            columns.append(LeadColumn(Column(key, kind, key), _archive_times(_in_one_form), (key,)))
         else:
             columns.append(_plain(key, key, kind))
         if key == "label_ids":
@@ -292,13 +295,17 @@ def _part(key: str, part: str, kind: Kind) -> LeadColumn:
     return LeadColumn(Column(f"{key}_{part}", kind, f"{key}_{part}"), read, (key,))
 
 
-def _moments(key: str) -> Read:
-    """Times come in one of two forms (docs/pipedrive-api.md, "The object"): give both the same."""
+def _archive_times(form: Callable[[str], str]) -> Read:
+    """Times of archiving; null for what is none (docs/pipedrive-api.md, "The object", knows two forms)."""
 
     def read(values: Values) -> list[str | None]:
-        return [time.replace(" ", "T") + ".000Z" if time and time[10] == " " else time for time in values[key]]
+        return [form(time) if time and archived_at(time) else None for time in values["archive_time"]]
 
     return read
+
+
+def _in_one_form(time: str) -> str:
+    return time.replace(" ", "T") + ".000Z" if time[10] == " " else time
 
 
 def _label_names(labels: Mapping[str, str]) -> Read:

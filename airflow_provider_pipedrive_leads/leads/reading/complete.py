@@ -31,6 +31,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
 from airflow_provider_pipedrive_leads.api.operations import lead_filters
 from airflow_provider_pipedrive_leads.api.values import moment_value
+from airflow_provider_pipedrive_leads.leads.reading.archiving import ArchiveTimes
 from airflow_provider_pipedrive_leads.leads.reading.walk import (
     BY_CHANGE,
     LATEST_CHANGE_FIRST,
@@ -39,7 +40,6 @@ from airflow_provider_pipedrive_leads.leads.reading.walk import (
     Page,
     Question,
     Walk,
-    moment,
 )
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class Reading:
         self._expected = expected if self._since is None else None
         self._filtered = filtered
         self._limit = limit
+        self._archive_times = ArchiveTimes(partly=self._since is not None)
 
     @property
     def _since(self) -> str | None:
@@ -221,7 +222,7 @@ class Reading:
             if not page.heads:
                 break
             newest = newest or page.heads[0].update_time
-            if not self.moves_unseen and any(map(_moved_unseen, page.heads)):
+            if not self.moves_unseen and self._archive_times.look(page.heads):
                 self._say_moves_are_unseen()
                 down_to = self._updated_since
             within = _not_before(page, down_to)
@@ -288,15 +289,6 @@ def _not_before(page: Page, since: str | None) -> Page:
     if kept == len(page.heads):
         return page
     return Page(page.heads[:kept], page.rows[:kept], page.more, None if page.keys is None else page.keys[:kept])
-
-
-def _moved_unseen(head: Head) -> bool:
-    """Whether a lead was archived later than its ``update_time``; the two are stamped a moment apart at most."""
-    if not head.archive_time or head.archive_time[:10] + head.archive_time[11:19] <= (
-        head.update_time[:10] + head.update_time[11:19]
-    ):
-        return False
-    return moment(head.archive_time) - moment(head.update_time) > timedelta(seconds=1)
 
 
 def _earliest(*times: str | None) -> str | None:

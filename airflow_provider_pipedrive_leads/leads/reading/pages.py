@@ -39,7 +39,7 @@ class LeadHead(msgspec.Struct, gc=False):
 
     id: str
     update_time: str
-    archive_time: str | None = None
+    archive_time: Any = None
 
 
 class Shape(msgspec.Struct, frozen=True):

@@ -44,7 +44,7 @@ class Head(Protocol):
 
     id: str
     update_time: str
-    archive_time: str | None
+    archive_time: Any
 
 
 class Order(msgspec.Struct, frozen=True):
