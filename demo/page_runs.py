@@ -29,7 +29,9 @@ def _export() -> DAG:
     folder = Path(os.environ["AIRFLOW_HOME"]) / "lake"
     changes = Asset((folder / "changes.jsonl").as_uri())
     with DAG("crm_to_lake", schedule=None) as dag:
-        PipedriveExportLeadsOperator(task_id="changed_leads", path=changes.uri, incremental=True, outlets=[changes])
+        PipedriveExportLeadsOperator(
+            task_id="changed_leads", path=changes.uri, incremental=True, overwrite=True, outlets=[changes]
+        )
         PipedriveExportLeadsOperator(task_id="all_leads", path=(folder / "leads.csv").as_uri())
     return dag
 

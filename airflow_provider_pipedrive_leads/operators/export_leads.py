@@ -38,19 +38,22 @@ class PipedriveExportLeadsOperator(BaseOperator):
     :param full_refresh: with ``incremental``: read everything this time.
     :param watermark_asset: the asset in whose state the watermark is kept; default: the only Asset among the outlets.
     :param detect_deleted: compare with the ids of the last run, and add a row for each lead that is gone
-        (``is_deleted``, ``converted_deal_id``). Every run is then a full read.
+        (``is_deleted``, ``converted_deal_id``). Every run is then a full read;
+        with ``incremental`` it writes what changed and what is gone.
     :param max_deleted: the part of the leads that may be gone at once; more is an error.
     :param columns: ``names``: flat, readable columns, fixed by the account's field catalogue. ``keys``: as the API
         gives them. Or a list of column names.
     :param expand: whose names, e-mails and phones to add: ``person``, ``organization``, ``owner``.
     :param layout: ``pipedrive``, or ``common``: the fields that unified CRM APIs give for a lead.
+    :param overwrite: let an incremental run replace the file that the run before wrote, by its changes alone.
     :param rows_per_file: write parts of so many rows: ``path`` is then a folder whose ``_manifest.json`` names them.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: ``path``; ``files``; ``rows``; ``updated_until``, the latest update time among the rows by Pipedrive's
-        clock, None without rows; ``requests`` and API ``tokens`` spent; with ``detect_deleted`` also ``deleted``. The
-        event of each outlet asset carries the same as its ``extra``.
+        clock, None without rows; ``requests`` and API ``tokens`` spent; with ``detect_deleted`` also ``deleted``, and
+        with ``incremental`` as well ``unchanged``: leads that were read and not written. The event of each outlet asset
+        carries the same as its ``extra``.
     """
 
     template_fields: Sequence[str] = (
@@ -68,6 +71,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         "columns",
         "expand",
         "layout",
+        "overwrite",
         "rows_per_file",
         "pipedrive_conn_id",
     )
@@ -92,6 +96,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         columns: str | Sequence[str] = "names",
         expand: Sequence[str] = (),
         layout: str = "pipedrive",
+        overwrite: bool | str = False,
         rows_per_file: int | str | None = None,
         pipedrive_conn_id: str = PipedriveLeadsHook.default_conn_name,
         on_daily_budget: str = "fail",
@@ -114,6 +119,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         self.columns = columns
         self.expand = expand
         self.layout = layout
+        self.overwrite = overwrite
         self.rows_per_file = rows_per_file
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
@@ -141,6 +147,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
         return left_to_hooks() if self._told is None else export_lineage(*self._told)
 
     def _export(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
+        from airflow_provider_pipedrive_leads.api.values import bool_value
         from airflow_provider_pipedrive_leads.hooks.lineage import report_file
         from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report, selection_of
@@ -149,6 +156,8 @@ class PipedriveExportLeadsOperator(BaseOperator):
         place = self._place()
         with daily_budget(self, hook=hook):
             stream = LeadStream(self, context, hook, self._destination, ids_kept=True)
+            if not bool_value("overwrite", self.overwrite):
+                stream.check_place(str(self.path))
             known = stream.known_ids(place, self.max_deleted)
             exported = export_leads(
                 hook,
@@ -164,7 +173,7 @@ class PipedriveExportLeadsOperator(BaseOperator):
             )
         report_file(place)
         self._told = (hook, place, exported.columns, exported.rows)
-        stream.finish(exported, hook.usage.first_reply_at, known)
+        stream.finish(exported, hook.usage.first_reply_at, known, path=str(self.path))
         facts: dict[str, Any] = {
             "path": str(self.path),
             "files": exported.files,
@@ -173,9 +182,10 @@ class PipedriveExportLeadsOperator(BaseOperator):
             "requests": hook.usage.requests,
             "tokens": hook.usage.tokens,
             **({} if known is None else {"deleted": len(exported.gone)}),
+            **({} if exported.unchanged is None else {"unchanged": exported.unchanged}),
         }
-        sentence = "Exported %(rows)d leads to %(path)s: %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."
-        self.log.info(sentence, {**facts, "seconds": time.monotonic() - started})
+        sentence = "Exported %(what)s to %(path)s: %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."
+        self.log.info(sentence, {**facts, "what": exported.in_words, "seconds": time.monotonic() - started})
         report(self, context, facts)
         return facts
 

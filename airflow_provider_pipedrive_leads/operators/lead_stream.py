@@ -101,11 +101,27 @@ class LeadStream:
         if self.past is None:
             return Window()
         since = None
-        if self.incremental and not self.detect_deleted:
+        if self.incremental:
             since = window_start(
                 self._runs, self.key, self.past, full_refresh=self.full_refresh, first_try=self._first_try
             )
-        return Window(since, self.past.moves_unseen, self.past.size)
+        return Window(
+            changed_since=None if self.detect_deleted else since,
+            delivered_since=since if self.detect_deleted else None,
+            moves_unseen=self.past.moves_unseen,
+            expected=self.past.size,
+        )
+
+    def check_place(self, path: str) -> None:
+        """Find out whether this run's file would take the place of an earlier run's.
+
+        :raises PipedriveConfigError: it would.
+        """
+        from airflow_provider_pipedrive_leads.leads.reading.incremental import check_place
+
+        brings_changes = self.window.changed_since or self.window.delivered_since
+        if self.past is not None and brings_changes:
+            check_place(self.past, path, self.run_key)
 
     def known_ids(self, place: ObjectStoragePath, max_deleted: float | str) -> KnownIds | None:
         """The ids that tell which leads are gone, kept beside the exported file; None if nobody wants to know."""
@@ -117,17 +133,20 @@ class LeadStream:
         past = past_at_first_try(self._runs, self.key, self.past)
         mark = hashlib.sha256(self.run_key.encode()).hexdigest()[:12]
         return KnownIds(
-            type(place)(past.ids[-1]) if past.ids else None,
+            [type(place)(each) for each in reversed(past.ids)],
             place.with_name(f".{place.name}.{mark}.ids"),
             max_deleted=max_deleted,
             since=past.watermark,
         )
 
-    def finish(self, exported: Exported, began: str | None, known: KnownIds | None = None) -> None:
+    def finish(
+        self, exported: Exported, began: str | None, known: KnownIds | None = None, *, path: str | None = None
+    ) -> None:
         """Leave to the next run what it needs to know; called when the leads are safely at their destination.
 
         :param began: Pipedrive's clock when this run began to read; None if it is not known.
         :param known: keeps the ids of this read, for the detection of deleted leads.
+        :param path: the file that was written.
         """
         import msgspec
         from airflow.sdk.exceptions import AirflowRuntimeError
@@ -151,6 +170,7 @@ class LeadStream:
             moves_unseen=exported.moves_unseen,
             size=exported.active if self.window.changed_since is None else None,
             ids=ids,
+            published=None if path is None else (path, self.run_key),
         )
         try:
             self._store.set(self.key, msgspec.to_builtins(left))

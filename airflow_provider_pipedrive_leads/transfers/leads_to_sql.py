@@ -44,7 +44,8 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         change that was read, whichever is earlier; the first run reads everything.
     :param full_refresh: with ``incremental``: read everything this time.
     :param watermark_asset: the asset in whose state the watermark is kept; default: the only Asset among the outlets.
-    :param detect_deleted: set ``is_deleted`` in rows whose lead is gone. Every run is then a full read.
+    :param detect_deleted: set ``is_deleted`` in rows whose lead is gone. Every run is then a full read;
+        with ``incremental`` it writes what changed and what is gone.
     :param max_deleted: the part of the leads that may be gone at once; more is an error.
     :param columns: ``names``: flat, readable columns. ``keys``: as the API gives them. Or a list of column names,
         ``id`` among them.
@@ -54,8 +55,9 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
     :return: ``table``; ``rows``; ``updated_until``, the latest update time among the rows by Pipedrive's clock, None
-        without rows; ``requests`` and API ``tokens`` spent; with ``detect_deleted`` also ``deleted``. The event of each
-        outlet asset carries the same as its ``extra``.
+        without rows; ``requests`` and API ``tokens`` spent; with ``detect_deleted`` also ``deleted``, and with
+        ``incremental`` as well ``unchanged``: leads that were read and not written. The event of each outlet asset
+        carries the same as its ``extra``.
     """
 
     template_fields: Sequence[str] = (
@@ -168,11 +170,10 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
             "requests": hook.usage.requests,
             "tokens": hook.usage.tokens,
             **({"deleted": len(exported.gone)} if stream.detect_deleted else {}),
+            **({} if exported.unchanged is None else {"unchanged": exported.unchanged}),
         }
-        sentence = (
-            "Loaded %(rows)d leads into %(table)s: %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."
-        )
-        self.log.info(sentence, {**facts, "seconds": time.monotonic() - started})
+        sentence = "Loaded %(what)s into %(table)s: %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."
+        self.log.info(sentence, {**facts, "what": exported.in_words, "seconds": time.monotonic() - started})
         report(self, context, facts)
         return facts
 
@@ -200,6 +201,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
                 rows.layout.shape,
                 lambda leads: load.write(rows.batch(leads)),
                 stream.window,
+                before=before,
             )
             if before:
                 since = stream.past.watermark if stream.past else None

@@ -39,8 +39,18 @@ def rows_of(path):
 def incremental(dag_id, path, **options):
     options.setdefault("outlets", [Asset(f"leads_of_{dag_id}")])
     with DAG(dag_id, schedule=None) as dag:
-        PipedriveExportLeadsOperator(task_id="export", path=str(path), incremental=True, **options)
+        PipedriveExportLeadsOperator(task_id="export", path=str(path), **{"incremental": True, **options})
     return dag
+
+
+def overwriting(dag_id, path, **options):
+    """One whose file is looked at after each run."""
+    return incremental(dag_id, path, overwrite=True, **options)
+
+
+def detecting(dag_id, path, **options):
+    """One that writes everything each time, and looks what is gone."""
+    return incremental(dag_id, path, incremental=False, detect_deleted=True, **options)
 
 
 def test_the_second_run_brings_what_changed(run_dag, sandbox, client, person_id, tmp_path):
@@ -71,7 +81,7 @@ def in_last_minute(sandbox):
 
 
 def test_a_quiet_hour_brings_the_newest_changes_once_more(run_dag, sandbox, tmp_path):
-    dag = incremental("quiet", f"{tmp_path}/leads.jsonl")
+    dag = overwriting("quiet", f"{tmp_path}/leads.jsonl")
     run_dag(dag, **on(1))
     sandbox.control.advance(3600)
     returned = run_dag(dag, **on(2)).returned["export"]
@@ -100,7 +110,7 @@ def test_clearing_the_first_run_after_the_second_takes_nothing_away(
 
 
 def test_a_second_try_reads_from_where_the_first_did(run_dag, sandbox, client, person_id, tmp_path):
-    dag = incremental("tried", f"{tmp_path}/leads.jsonl", retries=1, retry_delay=timedelta(0))
+    dag = overwriting("tried", f"{tmp_path}/leads.jsonl", retries=1, retry_delay=timedelta(0))
     run_dag(dag, **on(1))
     sandbox.control.advance(600)
     made = client.add_lead("Once", person_id=person_id)["id"]
@@ -117,7 +127,7 @@ def test_mapped_accounts_on_one_outlet_keep_their_own_watermarks(run_dag, tmp_pa
             monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(box.connection))
         with DAG("mapped_accounts", schedule=None) as dag:
             PipedriveExportLeadsOperator.partial(
-                task_id="export", incremental=True, columns="keys", outlets=[Asset("all_leads")]
+                task_id="export", incremental=True, overwrite=True, columns="keys", outlets=[Asset("all_leads")]
             ).expand_kwargs([{"pipedrive_conn_id": name, "path": f"{tmp_path}/{name}.jsonl"} for name in boxes])
         for box in boxes.values():
             box.control.advance(3600)
@@ -152,7 +162,7 @@ def test_other_filters_are_another_stream(run_dag, sandbox, tmp_path):
 
 
 def test_full_refresh_reads_everything(run_dag, sandbox, tmp_path):
-    dag = incremental("refreshed", f"{tmp_path}/leads.jsonl", full_refresh="{{ run_id.endswith('Z') or 'true' }}")
+    dag = overwriting("refreshed", f"{tmp_path}/leads.jsonl", full_refresh="{{ run_id.endswith('Z') or 'true' }}")
     run_dag(dag, **on(1))
     sandbox.control.advance(3600)
     assert run_dag(dag, **on(2)).returned["export"]["rows"] == sandbox.control.lead_count()
@@ -172,7 +182,7 @@ def test_full_refresh_reads_everything(run_dag, sandbox, tmp_path):
 )
 def test_what_does_not_go_together_fails_before_a_request(run_dag, sandbox, tmp_path, options):
     sandbox.control.reset_counters()
-    dag = incremental("wrong", f"{tmp_path}/leads.jsonl", **options)
+    dag = overwriting("wrong", f"{tmp_path}/leads.jsonl", **options)
     assert run_dag(dag).tasks["export"] == "failed"
     assert sandbox.control.counters()["calls"] == 0
     assert list(tmp_path.iterdir()) == []
@@ -183,19 +193,19 @@ def test_what_does_not_go_together_fails_before_a_request(run_dag, sandbox, tmp_
 def test_a_watermark_that_cannot_be_is_an_error_until_a_full_refresh(run_dag, sandbox, tmp_path, kept, monkeypatch):
     from airflow_provider_pipedrive_leads.leads.reading import incremental as room
 
-    dag = incremental("odd", f"{tmp_path}/leads.jsonl")
+    dag = overwriting("odd", f"{tmp_path}/leads.jsonl")
     with monkeypatch.context() as patch:
         patch.setattr(room, "after", lambda past, **_: kept)
         assert run_dag(dag, **on(1)).state == "success"
     (tmp_path / "leads.jsonl").unlink()
     assert run_dag(dag, **on(2)).tasks["export"] == "failed"
     assert list(tmp_path.iterdir()) == []
-    refreshed = incremental("odd", f"{tmp_path}/leads.jsonl", full_refresh=True)
+    refreshed = overwriting("odd", f"{tmp_path}/leads.jsonl", full_refresh=True)
     assert run_dag(refreshed, **on(3)).returned["export"]["rows"] == sandbox.control.lead_count()
 
 
 def test_deleted_and_converted_leads_get_a_row(run_dag, clear_and_run, sandbox, client, person_id, tmp_path):
-    dag = incremental("deleted", f"{tmp_path}/leads.jsonl", detect_deleted=True, max_deleted=0.5)
+    dag = detecting("deleted", f"{tmp_path}/leads.jsonl", max_deleted=0.5)
     gone, converted = (client.add_lead(title, person_id=person_id)["id"] for title in ("Gone", "Deal"))
     first = run_dag(dag, **on(1)).returned["export"]
     assert first["deleted"] == 0
@@ -216,7 +226,7 @@ def test_deleted_and_converted_leads_get_a_row(run_dag, clear_and_run, sandbox, 
 
 
 def test_too_many_deleted_leads_are_refused(run_dag, sandbox, client, person_id, tmp_path):
-    dag = incremental("emptied", f"{tmp_path}/leads.jsonl", detect_deleted=True)
+    dag = detecting("emptied", f"{tmp_path}/leads.jsonl")
     many = [client.add_lead(f"Many {number}", person_id=person_id)["id"] for number in range(20)]
     run_dag(dag, **on(1))
     before = (tmp_path / "leads.jsonl").read_text()
@@ -228,7 +238,81 @@ def test_too_many_deleted_leads_are_refused(run_dag, sandbox, client, person_id,
 
 @pytest.mark.long
 def test_only_the_ids_of_the_last_reads_are_kept(run_dag, tmp_path):
-    dag = incremental("forgetful", f"{tmp_path}/leads.jsonl", detect_deleted=True)
+    dag = detecting("forgetful", f"{tmp_path}/leads.jsonl")
     for number in range(1, 8):
         assert run_dag(dag, **on(number)).state == "success"
     assert len([file for file in tmp_path.iterdir() if file.name.endswith(".ids")]) == 5
+
+
+def test_a_full_file_is_not_replaced_by_a_few_changes(run_dag, clear_and_run, sandbox, tmp_path):
+    dag = incremental("fixed", f"{tmp_path}/leads.jsonl")
+    assert run_dag(dag, **on(1)).returned["export"]["rows"] == sandbox.control.lead_count()
+    full = (tmp_path / "leads.jsonl").read_text()
+    sandbox.control.reset_counters()
+    assert run_dag(dag, **on(2)).tasks["export"] == "failed"
+    assert sandbox.control.counters()["calls"] == 0
+    assert (tmp_path / "leads.jsonl").read_text() == full
+    assert clear_and_run(dag, on(1)).returned["export"]["rows"] == sandbox.control.lead_count()
+    allowed = overwriting("fixed", f"{tmp_path}/leads.jsonl")
+    assert run_dag(allowed, **on(2)).returned["export"]["rows"] < sandbox.control.lead_count()
+    refreshed = incremental("fixed", f"{tmp_path}/leads.jsonl", full_refresh=True)
+    assert run_dag(refreshed, **on(3)).returned["export"]["rows"] == sandbox.control.lead_count()
+
+
+def test_what_changed_and_what_is_gone_is_written_and_nothing_else(
+    run_dag, sandbox, client, person_id, tmp_path, capsys
+):
+    dag = incremental("both", f"{tmp_path}/{{{{ ds_nodash }}}}.jsonl", detect_deleted=True)
+    gone, changed = (client.add_lead(title, person_id=person_id)["id"] for title in ("Gone", "Here"))
+    sandbox.control.advance(3600)
+    first = run_dag(dag, **on(1)).returned["export"]
+    assert (first["rows"], first["deleted"]) == (sandbox.control.lead_count(), 0)
+    sandbox.control.advance(3600)
+    client.delete_lead(gone)
+    client.update_lead(changed, title="Changed")
+    archived = active_lead(sandbox)["id"]
+    client.update_lead(archived, is_archived=True)
+    capsys.readouterr()
+    second = run_dag(dag, **on(2)).returned["export"]
+    rows = rows_of(tmp_path / f"{on(2)['logical_date']:%Y%m%d}.jsonl")
+    again = {lead["id"] for lead in sandbox.control.all_leads()} & rows.keys() - {changed, archived}
+    assert {gone, changed, archived} <= rows.keys()
+    assert len(again) <= 1  # the newest of the run before
+    assert rows[gone] == {**dict.fromkeys(rows[changed]), "id": gone, "is_deleted": True}
+    counts = (second["rows"], second["deleted"], second["unchanged"])
+    assert counts == (2 + len(again), 1, sandbox.control.lead_count() - 2 - len(again))
+    assert "{} changed, {} deleted, {} unchanged leads".format(*counts) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["removed", "spoiled"])
+def test_ids_that_are_lost_are_told_before_the_read_and_it_begins_anew(
+    run_dag, sandbox, client, person_id, tmp_path, caplog, how
+):
+    """As by a lifecycle rule, or on another machine's disk."""
+    dag = detecting("lost", f"{tmp_path}/leads.jsonl", max_deleted=0.5)
+    leads = [client.add_lead(f"Lead {number}", person_id=person_id)["id"] for number in range(3)]
+    run_dag(dag, **on(1))
+    client.delete_lead(leads[0])
+    for kept in [file for file in tmp_path.iterdir() if file.name.endswith(".ids")]:
+        kept.unlink() if how == "removed" else kept.write_bytes(b"spoiled")
+    assert run_dag(dag, **on(2)).returned["export"]["deleted"] == 0
+    assert "cannot be told: this run begins anew" in caplog.text
+    client.delete_lead(leads[1])
+    assert run_dag(dag, **on(3)).returned["export"]["deleted"] == 1
+    assert rows_of(tmp_path / "leads.jsonl")[leads[1]]["is_deleted"]
+
+
+def test_where_only_the_last_ids_are_lost_those_before_them_tell(run_dag, client, person_id, sandbox, tmp_path):
+    dag = detecting("partly", f"{tmp_path}/leads.jsonl", max_deleted=0.5)
+    deleted, converted = (client.add_lead(title, person_id=person_id)["id"] for title in ("Gone", "Deal"))
+    run_dag(dag, **on(1))
+    first = {file.name for file in tmp_path.iterdir() if file.name.endswith(".ids")}
+    client.delete_lead(deleted)
+    client.convert_lead_to_deal(converted)
+    sandbox.control.advance(3600)
+    run_dag(dag, **on(2))
+    for kept in [file for file in tmp_path.iterdir() if file.name.endswith(".ids") and file.name not in first]:
+        kept.unlink()
+    assert run_dag(dag, **on(3)).returned["export"]["deleted"] == 2
+    rows = rows_of(tmp_path / "leads.jsonl")
+    assert rows[converted]["converted_deal_id"]

@@ -58,7 +58,12 @@ def account(monkeypatch) -> Iterator[Account]:
 def dag_of(dag_id: str, path: Path) -> DAG:
     with DAG(dag_id, schedule=None) as dag:
         PipedriveExportLeadsOperator(
-            task_id="export", path=str(path), incremental=True, columns="keys", outlets=[Asset(f"leads_of_{dag_id}")]
+            task_id="export",
+            path=str(path),
+            incremental=True,
+            overwrite=True,
+            columns="keys",
+            outlets=[Asset(f"leads_of_{dag_id}")],
         )
     return dag
 

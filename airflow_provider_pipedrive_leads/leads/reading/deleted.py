@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 from contextlib import suppress
 from datetime import datetime
 from operator import itemgetter
@@ -24,7 +25,7 @@ from airflow_provider_pipedrive_leads.leads.reading.columns import LeadColumn
 from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import deals_of_leads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.files.publishing import Place
@@ -117,30 +118,47 @@ def _is_there(api: LeadsApi, lead_id: str) -> bool:
 
 
 class KnownIds:
-    """The ids of the last full read, kept in a file, and of this one.
+    """The ids of the last full reads, kept in files, and of this one.
 
-    :param before: where those of the last read are; None if there was none.
+    :param before: where those of earlier reads should be, the latest first.
     :param now: where those of this one go.
     :param max_deleted: the largest part of the leads that may be gone at once.
     :param since: when the last full read began, as filters take it; None if it is not known.
+    :ivar before: ids of the latest read of which they are still there; None where there is none.
     """
 
-    def __init__(self, before: Place | None, now: Place, *, max_deleted: float | str, since: str | None) -> None:
+    def __init__(self, before: Sequence[Place], now: Place, *, max_deleted: float | str, since: str | None) -> None:
         self.now = now
-        self._before = before
+        self.before: set[int | str] | None = None
+        self._places = before
         self._share = check_share(max_deleted)
         self._since = since
 
-    def gone(self, api: LeadsApi, present: set[int | str]) -> list[Gone]:
-        """Find out which leads are gone; none at the first read.
+    def look(self) -> None:
+        """Read what is kept, before anything is asked of Pipedrive; say so if it is lost."""
+        for earlier, place in enumerate(self._places):
+            try:
+                self.before = _ids_at(place)
+            except (FileNotFoundError, PipedriveValidationError) as problem:
+                log.warning("%s: the ids that a full read left there are lost (%s).", place, type(problem).__name__)
+                continue
+            if earlier:
+                self._since = None  # what became of leads since that read, not since the last
+            return
+        if self._places:
+            log.warning(
+                "Which leads were deleted or converted since the last run cannot be told: this run begins anew, and the"
+                " next one compares with it."
+            )
 
-        :raises PipedriveValidationError: too many, or the kept ids cannot be read.
+    def gone(self, api: LeadsApi, present: set[int | str]) -> list[Gone]:
+        """Find out which leads are gone; none where nothing is kept of an earlier read.
+
+        :raises PipedriveValidationError: too many.
         """
-        if self._before is None:
+        if self.before is None:
             return []
-        with self._before.fs.open(self._before.path, "rb") as file:
-            before = unpack_ids(file.read())
-        return gone_leads(api, before, present, max_deleted=self._share, since=self._since)
+        return gone_leads(api, self.before, present, max_deleted=self._share, since=self._since)
 
     def keep(self, ids: Iterable[int | str]) -> None:
         """Keep the ids of this read for the next."""
@@ -167,9 +185,16 @@ def unpack_ids(packed: bytes) -> set[int | str]:
     """
     try:
         plain = gzip.decompress(packed)
-    except (OSError, EOFError) as problem:
-        raise PipedriveValidationError(f"The kept ids of the last full read cannot be read: {problem}.") from None
+    except (OSError, EOFError, zlib.error) as problem:
+        raise PipedriveValidationError(f"The kept ids of a full read cannot be read: {problem}.") from None
+    if len(plain) % BYTES_OF_ID:
+        raise PipedriveValidationError("The kept ids of a full read cannot be read: they end in the middle of one.")
     return set(_numbers(plain))
+
+
+def _ids_at(place: Place) -> set[int | str]:
+    with place.fs.open(place.path, "rb") as file:
+        return unpack_ids(file.read())
 
 
 def _numbers(plain: bytes) -> Iterator[int]:

@@ -7,6 +7,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from airflow_provider_pipedrive_leads.api.fields import Catalogue
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.suffixes import format_of
 from airflow_provider_pipedrive_leads.files.table import Column  # noqa: TC001 - msgspec reads the annotations
+from airflow_provider_pipedrive_leads.leads.reading.archiving import archived_at
 from airflow_provider_pipedrive_leads.leads.reading.columns import (
     columns_for,
     key_columns,
@@ -25,13 +27,14 @@ from airflow_provider_pipedrive_leads.leads.reading.columns import (
     picked,
 )
 from airflow_provider_pipedrive_leads.leads.reading.common_layout import COMMON_EXPAND, common_columns
-from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, Reading, Selection
+from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, Reading, Selection, id_number
 from airflow_provider_pipedrive_leads.leads.reading.contacts_of_leads import ContactsOfLeads, checked_expand
 from airflow_provider_pipedrive_leads.leads.reading.deleted import Gone, KnownIds, gone_columns
 from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN, LeadPages
+from airflow_provider_pipedrive_leads.leads.reading.walk import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Set
 
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.files.publishing import Place
@@ -43,17 +46,22 @@ log = logging.getLogger(__name__)
 
 LAYOUTS = ("pipedrive", "common")
 SECONDS_BETWEEN_REPORTS = 2.0
+ANY_TIME = timedelta(seconds=1)
+GONE_KEYS = {"id", "is_deleted", "converted_deal_id"}
+"""What is known of a lead that is gone."""
 
 
 class Window(msgspec.Struct, frozen=True):
     """What is known before a read.
 
     :param changed_since: read only what changed since this second; None for a full read.
+    :param delivered_since: of a full read, deliver only what changed since this second, and what was not there before.
     :param moves_unseen: see :class:`leads.reading.complete.Reading`.
     :param expected: about how many active leads there are; None if nobody knows.
     """
 
     changed_since: str | None = None
+    delivered_since: str | None = None
     moves_unseen: bool = False
     expected: int | None = None
 
@@ -62,6 +70,7 @@ class Exported(msgspec.Struct):
     """What an export delivered.
 
     :param rows: leads delivered.
+    :param unchanged: leads that were read and not delivered; None where all are.
     :param updated_until: the latest ``update_time`` among them, by Pipedrive's clock; None without rows.
     :param files: as a user would open them; empty for a table.
     :param ids: of all leads that were read, as numbers.
@@ -72,6 +81,7 @@ class Exported(msgspec.Struct):
     """
 
     rows: int = 0
+    unchanged: int | None = None
     updated_until: str | None = None
     files: list[str] = []
     ids: set[int | str] = set()
@@ -79,6 +89,13 @@ class Exported(msgspec.Struct):
     moves_unseen: bool = False
     columns: list[Column] = []
     gone: list[Gone] = []
+
+    @property
+    def in_words(self) -> str:
+        """What was delivered, for the log."""
+        if self.unchanged is not None:
+            return f"{self.rows} changed, {len(self.gone)} deleted, {self.unchanged} unchanged leads"
+        return f"{self.rows} leads{f', {len(self.gone)} deleted' if self.gone else ''}"
 
 
 class Rows:
@@ -102,7 +119,11 @@ class Rows:
     def batch_of_gone(self, gone: Sequence[Gone]) -> Batch:
         """Rows of leads that are no longer there."""
         texts = b"[" + b",".join(lead.text for lead in gone) + b"]"
-        return self.layout.batch(msgspec.json.decode(texts, type=list[self.layout.shape.row]))  # type: ignore[name-defined]
+        batch = self.layout.batch(msgspec.json.decode(texts, type=list[self.layout.shape.row]))  # type: ignore[name-defined]
+        return [
+            values if column.keys and GONE_KEYS.issuperset(column.keys) else [None] * len(gone)
+            for column, values in zip(self.layout.columns, batch, strict=True)
+        ]
 
 
 @contextmanager
@@ -169,9 +190,13 @@ def export_leads(
     """
     selection = selection.checked()
     check(place, rows_per_file)
+    before: frozenset[int | str] | set[int | str] = frozenset()
+    if known is not None:
+        known.look()
+        before = known.before or before
     if columns == "keys" and layout == "pipedrive" and not expand and format_of(place.path).name == "jsonl":
         with writing_lines(place, rows_per_file=rows_per_file, run_key=run_key) as lines:
-            exported = deliver(api, selection, AS_GIVEN, lines.write, window)
+            exported = deliver(api, selection, AS_GIVEN, lines.write, window, before=before)
             exported.gone = known.gone(api, exported.ids) if known else []
             lines.write([lead.text for lead in exported.gone])
         exported.files = lines.files
@@ -179,7 +204,9 @@ def export_leads(
     with rows_for(api, columns, expand=expand, layout=layout, more=gone_columns() if known else ()) as rows:
         shape = rows.layout.shape
         with writing_table(place, rows.layout.table, rows_per_file=rows_per_file, run_key=run_key) as table:
-            exported = deliver(api, selection, shape, lambda leads: table.write(rows.batch(leads)), window)
+            exported = deliver(
+                api, selection, shape, lambda leads: table.write(rows.batch(leads)), window, before=before
+            )
             exported.gone = known.gone(api, exported.ids) if known else []
             if exported.gone:
                 table.write(rows.batch_of_gone(exported.gone))
@@ -194,16 +221,19 @@ def deliver(
     shape: Shape,
     write: Callable[[Sequence[Any]], None],
     window: Window | None = None,
+    *,
+    before: Set[int | str] = frozenset(),
 ) -> Exported:
     """Read the selected leads and hand them on in batches, each lead once.
 
     :param shape: what to make of each lead.
+    :param before: ids of the leads that were delivered by earlier runs; only used with ``delivered_since``.
     :raises PipedriveConfigError: the window begins after Pipedrive's present.
     :raises PipedriveDailyBudgetError: the day's API tokens are spent; it says how many a full read needs, if known.
     """
     window = window or Window()
     try:
-        return _deliver(api, selection, shape, write, window)
+        return _deliver(api, selection, shape, write, window, before=before)
     except PipedriveDailyBudgetError as spent:
         if window.expected and window.changed_since is None:
             spent.needed = max(spent.needed or 0, _tokens_for(window.expected))
@@ -216,8 +246,15 @@ def _tokens_for(active: int) -> int:
 
 
 def _deliver(
-    api: LeadsApi, selection: Selection, shape: Shape, write: Callable[[Sequence[Any]], None], window: Window
+    api: LeadsApi,
+    selection: Selection,
+    shape: Shape,
+    write: Callable[[Sequence[Any]], None],
+    window: Window,
+    *,
+    before: Set[int | str],
 ) -> Exported:
+    since = None if window.moves_unseen else window.delivered_since
     with LeadPages(api, selection.filters(), shape) as pages:
         progress = _Progress(api, window.expected)
         reading = Reading(
@@ -229,15 +266,35 @@ def _deliver(
             expected=window.expected,
             filtered=any(value is not None for value in selection.filters().values()),
         )
-        rows = 0
+        rows = read = 0
         for leads in _one_behind(reading.batches()):
-            if not rows:
+            if not read:
                 _check_clock(api, window)
-            if leads:
-                write(leads)
-            rows += len(leads)
-            progress.report(rows, reading.pages)
-    return Exported(rows, reading.updated_until, [], reading.ids, reading.active, reading.moves_unseen)
+            wanted = leads if since is None else _changed(shape, leads, since, before)
+            if wanted:
+                write(wanted)
+            rows += len(wanted)
+            read += len(leads)
+            progress.report(read, reading.pages)
+    return Exported(
+        rows,
+        None if window.delivered_since is None else read - rows,
+        updated_until=reading.updated_until,
+        ids=reading.ids,
+        active=reading.active,
+        moves_unseen=reading.moves_unseen,
+    )
+
+
+def _changed(shape: Shape, leads: Sequence[Any], since: str, before: Set[int | str]) -> list[Any]:
+    """The leads that changed since a second or were archived since, and those that were not there before."""
+    bound = moment(since)
+    return [
+        lead
+        for lead, head in zip(leads, shape.heads(leads), strict=True)
+        if max(moment(head.update_time), archived_at(head.archive_time) or bound - ANY_TIME) >= bound
+        or id_number(head.id) not in before
+    ]
 
 
 def _one_behind(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:

@@ -44,12 +44,16 @@ class Past(msgspec.Struct, frozen=True, omit_defaults=True):
     :param moves_unseen: whether the account was seen not to move ``update_time`` when leads are archived.
     :param size: active leads at the last full read.
     :param ids: where the ids of the last full reads are kept, the latest last.
+    :param published: the file that the last run wrote.
+    :param published_by: which run that was.
     """
 
     watermark: str | None = None
     moves_unseen: bool = False
     size: int | None = None
     ids: list[str] = []
+    published: str | None = None
+    published_by: str | None = None
 
 
 def stream_key(connection: str, company: str, selection: Selection, destination: str) -> str:
@@ -127,9 +131,38 @@ def next_watermark(began: str | None, newest: str | None) -> str | None:
     return min(began, moment_value("update_time", newest))
 
 
-def after(past: Past, *, watermark: str | None, moves_unseen: bool, size: int | None, ids: str | None = None) -> Past:
-    """What a run leaves: a watermark that never moves back, and what it learned; None means that it learned nothing."""
+def check_place(past: Past, path: str, run_key: str) -> None:
+    """Find out whether what changed since the run before would take the place of what that run wrote.
+
+    Templates cannot be seen any more when a task runs, so the path itself decides.
+
+    :param run_key: names the run: one that is tried again, or cleared, may replace its own file.
+    :raises PipedriveConfigError: it would.
+    """
+    if past.published == path and past.published_by != run_key:
+        raise PipedriveConfigError(
+            f"path: the run before wrote {path!r}, and this run brings only what changed since then. Give each run a"
+            " file of its own, such as leads_{{ ts_nodash }}.csv, or set overwrite=True if only the changes shall stay."
+        )
+
+
+def after(
+    past: Past,
+    *,
+    watermark: str | None,
+    moves_unseen: bool,
+    size: int | None,
+    ids: str | None = None,
+    published: tuple[str, str] | None = None,
+) -> Past:
+    """What a run leaves: a watermark that never moves back, and what it learned; None means that it learned nothing.
+
+    :param published: the file that it wrote, and the name of the run.
+    """
+    path, run_key = published or (past.published, past.published_by)
     return Past(
+        published=path,
+        published_by=run_key,
         watermark=max(past.watermark or "", watermark or "") or None,
         moves_unseen=past.moves_unseen or moves_unseen,
         size=past.size if size is None else size,

@@ -24,6 +24,7 @@ with DAG("crm_to_lake", schedule=None):
         task_id="export_leads",
         path=(FOLDER / "leads.csv").as_uri(),
         incremental=True,
+        overwrite=True,
         outlets=[Asset("file:///lake/leads")],
     ) >> PipedriveExportLeadsOperator(task_id="snapshot", path=(FOLDER / "snapshot.jsonl").as_uri())
 
