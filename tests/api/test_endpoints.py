@@ -12,7 +12,7 @@ LEAD_ID = "4d1b0a50-1f7a-11ef-8c3b-6f1e2a9d7c55"
 
 
 def test_the_index_has_no_route_twice():
-    assert len({(end.method, end.path) for end in ENDPOINTS}) == len(ENDPOINTS) == 36
+    assert len({(end.method, end.path) for end in ENDPOINTS}) == len(ENDPOINTS) == 37
 
 
 def test_only_a_post_is_not_repeatable():

@@ -14,6 +14,8 @@ import pytest
 
 from tests.until import until
 
+pytestmark = pytest.mark.slow
+
 HELD = "99999999-0000-1000-8000-000000000000"
 """A lead that the server does not give before the test is over."""
 CHILDREN = 4
@@ -22,8 +24,6 @@ PRELUDE = """
 import os, sys, threading, uuid
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-
-pytestmark = pytest.mark.slow
 
 def client_of(url):
     return PipedriveClient(read_connection(password="t" * 40, extra={"base_url": url, "burst_limit": 10000}))

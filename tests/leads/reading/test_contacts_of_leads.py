@@ -225,8 +225,10 @@ def test_deals_tell_which_lead_they_were(sandbox, client, person_id):
     made = client.add_lead("Becomes a deal", person_id=person_id)
     client.convert_lead_to_deal(made["id"])
     sandbox.control.advance(60)
-    deals = list(client.get_deals(updated_since="2020-01-01"))
+    deals = list(client.get_deals())
     assert made["id"] in [deal["source_lead_id"] for deal in deals]
+    since = list(client.get_deals(updated_since="2020-01-01"))
+    assert since == (deals if sandbox.control.choices()["new_record_update_time"] == "add_time" else [])
     assert list(client.get_deals(updated_since="2100-01-01")) == []
     assert sandbox.control.requests()[-1]["query"]["include_fields"] == "source_lead_id"
 
