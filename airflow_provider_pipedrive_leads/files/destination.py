@@ -13,7 +13,7 @@ from airflow_provider_pipedrive_leads.files.folders import folder_at
 from airflow_provider_pipedrive_leads.files.json_lines import JsonLinesTable, JsonTexts
 from airflow_provider_pipedrive_leads.files.parquet import parquet_table, require_pyarrow
 from airflow_provider_pipedrive_leads.files.parts import FileSeries, Manifest, NamedKind, writing_parts
-from airflow_provider_pipedrive_leads.files.publishing import check_writable, filesystem_of, is_local, publishing
+from airflow_provider_pipedrive_leads.files.publishing import check_store, check_writable, is_local, publishing
 from airflow_provider_pipedrive_leads.files.suffixes import Format, format_of
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def check(place: Place, rows_per_file: int | str | None = None) -> None:
     if is_local(place):
         check_writable(Path(place.path), as_folder=limit is not None)
     else:
-        filesystem_of(place)
+        check_store(place)
 
 
 @contextmanager

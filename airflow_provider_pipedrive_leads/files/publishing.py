@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCAL_PROTOCOLS = ("", "file", "local")
+STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "hdfs", "dbfs", "oss", "ftp", "sftp")
+"""Schemes by which a path with a slip of the pen is recognized."""
 NEEDS_PEOPLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP),
@@ -91,6 +94,45 @@ def no_filesystem(path: str, problem: Exception) -> PipedriveConfigError:
         f"path: nothing installed here can open {scheme}:// ({problem}). Install the Airflow provider or the fsspec"
         " package of that scheme; for s3:// that is: pip install 'apache-airflow-providers-amazon[s3fs]'."
     )
+
+
+def check_whole(path: str, parameter: str = "path") -> None:
+    """Refuse a path that means something in the worker's working folder alone.
+
+    :param path: as it was given.
+    :raises PipedriveConfigError: it is relative, or a URL with a slip of the pen; says how it should be written.
+    """
+    scheme, url, rest = path.partition("://")
+    if url and (scheme not in LOCAL_PROTOCOLS or rest.startswith("/")):
+        return
+    if not url and path.startswith("/"):
+        return
+    slip = re.fullmatch(r"([a-z][a-z0-9]+):?//?(.+)", path)
+    if slip and not url and slip[1] in (*LOCAL_PROTOCOLS, *STORES):
+        meant = f"{slip[1]}://{'/' if slip[1] in LOCAL_PROTOCOLS else ''}{slip[2]}"
+    else:
+        meant = f"file:///…/{(rest if url else path).removeprefix('~').lstrip('./')}"
+    raise PipedriveConfigError(
+        f"{parameter}: {path!r} would lie in whatever folder the worker happens to run in. Write it in full, such as"
+        f" {meant}."
+    )
+
+
+def check_store(place: Place) -> None:
+    """Try on an object store whether a file can be written: an empty hidden one is put there and removed.
+
+    :raises PipedriveConfigError: it cannot, before somebody mends something.
+    :raises OSError: it cannot now.
+    """
+    filesystem = filesystem_of(place)
+    folder, _, name = place.path.rstrip("/").rpartition("/")
+    probe = f"{folder}/.{name}.check"
+    try:
+        filesystem.pipe_file(probe, b"")
+    except (FileNotFoundError, PermissionError) as problem:
+        raise PipedriveConfigError(f"path: cannot write to {place}: {problem}.") from problem
+    with suppress(Exception):  # whoever may only write leaves it there
+        filesystem.rm_file(probe)
 
 
 def check_writable(target: Path, *, as_folder: bool = False) -> None:

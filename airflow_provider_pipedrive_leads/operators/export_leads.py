@@ -192,8 +192,9 @@ class PipedriveExportLeadsOperator(BaseOperator):
     def _place(self) -> ObjectStoragePath:
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_provider_pipedrive_leads.files.publishing import no_filesystem
+        from airflow_provider_pipedrive_leads.files.publishing import check_whole, no_filesystem
 
+        check_whole(str(self.path))
         try:
             return ObjectStoragePath(self.path)
         except (ImportError, ValueError) as problem:

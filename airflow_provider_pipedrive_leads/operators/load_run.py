@@ -143,8 +143,9 @@ def place_of(parameter: str, path: str | ObjectStoragePath) -> ObjectStoragePath
     from airflow.sdk import ObjectStoragePath
 
     from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
-    from airflow_provider_pipedrive_leads.files.publishing import no_filesystem
+    from airflow_provider_pipedrive_leads.files.publishing import check_whole, no_filesystem
 
+    check_whole(str(path), parameter)
     try:
         return ObjectStoragePath(path)
     except (ImportError, ValueError) as problem:

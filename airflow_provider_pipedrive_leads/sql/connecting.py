@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 NEEDS_PEOPLE = re.compile(
-    r"authentication|password|access denied|permission denied|not allowed|no pg_hba|does not exist|unknown database"
+    r"authentication|password|denied|not allowed|read-?only|no pg_hba|does not exist|unknown database"
     r"|unable to open database file|no such file|not a database|not a valid|certificate",
     re.IGNORECASE,
 )
@@ -46,14 +46,14 @@ def connect(hook: DbApiHook) -> Session:
         return dialect_of(hook).open(hook)
     except Exception as problem:  # noqa: BLE001  # every driver has its own errors
         words = f"{type(problem).__name__}: {_without_password(problem, hook)}"
-        passes = _passes(problem)
+        may_pass = passes(problem)
     # The driver's own traceback would show the connection's parameters.
-    if passes:
+    if may_pass:
         raise ConnectionError(f"conn_id: the database cannot be reached now: {words}")
     raise PipedriveConfigError(f"conn_id: the database cannot be reached: {words}")
 
 
-def _passes(problem: Exception) -> bool:
+def passes(problem: Exception) -> bool:
     """Whether a later try may succeed: unless it is known that somebody has to mend something, it may."""
     if isinstance(problem, ImportError) or type(problem).__module__.startswith("airflow."):
         return False

@@ -16,10 +16,18 @@ from typing import TYPE_CHECKING
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN, lay_out
-from airflow_provider_pipedrive_leads.sql.connecting import connect
+from airflow_provider_pipedrive_leads.sql.connecting import connect, passes
 from airflow_provider_pipedrive_leads.sql.dialects import Portable, Table, dialect_of
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
-from airflow_provider_pipedrive_leads.sql.tables import Target, examine, read_ties, settle, target_of, type_of
+from airflow_provider_pipedrive_leads.sql.tables import (
+    Target,
+    examine,
+    read_ties,
+    settle,
+    target_of,
+    try_to_write,
+    type_of,
+)
 from airflow_provider_pipedrive_leads.sql.values import Reader
 
 if TYPE_CHECKING:
@@ -41,12 +49,24 @@ def check(hook: DbApiHook, table: str, mode: str, columns: Sequence[Column] = ()
     :param columns: what is to be loaded, if that is known already.
     :param key: field key of the column by which rows are told apart.
     :raises PipedriveConfigError: it cannot; says why and what to do.
+    :raises ConnectionError: the database cannot be reached now.
     """
     with closing(connect(hook)) as session:
         dialect = dialect_of(hook)
         target = target_of(table, mode, key, dialect)
-        with session.transaction(dialect.light_begin):
-            examine(session, dialect, target, columns)
+        try:
+            with session.transaction(dialect.light_begin):
+                examine(session, dialect, target, columns)
+            try_to_write(session, dialect, target)
+        except PipedriveConfigError:
+            raise
+        except Exception as problem:  # every driver has its own errors
+            if passes(problem):
+                raise
+            words = " ".join(str(problem).split())
+            raise PipedriveConfigError(
+                f"table: {table} cannot be written to: {type(problem).__name__}: {words}"
+            ) from problem
 
 
 def keys_in_table(hook: DbApiHook, table: str, *, key: str = "id") -> list[str]:

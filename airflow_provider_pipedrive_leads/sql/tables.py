@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,6 +91,29 @@ def examine(session: Session, dialect: Portable, target: Target, columns: Sequen
         if column.key == target.key:
             _check_key(dialect.has_unique_key(session, target.table, name), target, name, needed=dialect.upserts)
     return layout
+
+
+def try_to_write(session: Session, dialect: Portable, target: Target) -> None:
+    """Find out whether rows may be put into the table, or a table be made; nothing is changed.
+
+    Raises what the driver does.
+    """
+    table = dialect.table(target.table)
+    present = dialect.present(session, target.table)
+    if present:
+        name = dialect.quote(next(iter(present)))
+        statements = [
+            f"INSERT INTO {table} ({name}) SELECT {name} FROM {table} WHERE 1 = 0",
+            f"UPDATE {table} SET {name} = {name} WHERE 1 = 0"
+            if target.mode == "merge"
+            else f"DELETE FROM {table} WHERE 1 = 0",
+        ]
+    else:
+        probe = dialect.table(target.sibling(dialect, f"_pipedrive_check_{secrets.token_hex(4)}"))
+        statements = [f"CREATE TABLE {probe} (n BIGINT)", f"DROP TABLE {probe}"]
+    with session.transaction():
+        for statement in statements:
+            session.execute(statement)
 
 
 def _check_key(unique: bool | None, target: Target, name: str, *, needed: bool) -> None:

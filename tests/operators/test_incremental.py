@@ -316,3 +316,17 @@ def test_where_only_the_last_ids_are_lost_those_before_them_tell(run_dag, client
     assert run_dag(dag, **on(3)).returned["export"]["deleted"] == 2
     rows = rows_of(tmp_path / "leads.jsonl")
     assert rows[converted]["converted_deal_id"]
+
+
+@pytest.mark.parametrize("path", ["leads.csv", "~/leads.csv", "s3//lake/leads.csv", "{{ ds }}.csv"])
+def test_a_path_that_only_the_worker_could_find_is_refused_before_the_read(
+    run_dag, sandbox, tmp_path, monkeypatch, path
+):
+    """When the task runs, not when the DAG is parsed."""
+    monkeypatch.chdir(tmp_path)
+    with DAG("relative", schedule=None) as dag:
+        PipedriveExportLeadsOperator(task_id="export", path=path)
+    sandbox.control.reset_counters()
+    assert run_dag(dag, **on(1)).tasks["export"] == "failed"
+    assert sandbox.control.counters()["calls"] == 0
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from airflow_provider_pipedrive_leads.api.retries import after_failure
 from airflow_provider_pipedrive_leads.files.publishing import NEEDS_PEOPLE, check_writable
 from airflow_provider_pipedrive_leads.sql import dialects
 from airflow_provider_pipedrive_leads.sql.connecting import connect
-from airflow_provider_pipedrive_leads.sql.loading import loading_table
+from airflow_provider_pipedrive_leads.sql.loading import check, loading_table
 from demo.ports import reserve_port
 from tests.sql.test_loading import TWO, load
 
@@ -155,3 +155,33 @@ def test_a_place_that_people_must_mend_fails_at_once(monkeypatch, tmp_path, numb
     monkeypatch.setattr(Path, "mkdir", refused)
     with pytest.raises(PipedriveConfigError, match="refused"):
         check_writable(tmp_path / "leads.csv")
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "duckdb"])
+def test_a_schema_that_is_not_there_is_told_before_the_read(request, kind):
+    database = request.getfixturevalue(kind)
+    with pytest.raises(PipedriveConfigError, match=r"^table: nowhere\.leads cannot be written to: "):
+        check(database.hook, "nowhere.leads", "merge", TWO)
+
+
+def test_a_right_that_lacks_is_told_before_the_read(postgres, postgres_server, monkeypatch):
+    postgres.execute("DROP ROLE IF EXISTS reader")
+    postgres.execute("CREATE ROLE reader LOGIN")
+    load(postgres, [["a", "first"]])
+    postgres.execute("GRANT SELECT ON leads, leads_columns TO reader")
+    postgres.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    hook = hook_of(monkeypatch, f"postgres://reader@127.0.0.1:{postgres_server.port}/postgres")
+    for table, mode in (("leads", "merge"), ("leads", "replace"), ("others", "append")):
+        with pytest.raises(PipedriveConfigError, match=r"cannot be written to: .*permission denied"):
+            check(hook, table, mode, TWO)
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace", "append"])
+def test_looking_changes_nothing(database, mode):
+    if mode != "append":
+        load(database, [["a", "first"]])
+    before = database.tables()
+    check(database.hook, "leads", mode, TWO)
+    assert database.tables() == before
+    if mode != "append":
+        assert database.fetch("SELECT id, title FROM leads") == [("a", "first")]
