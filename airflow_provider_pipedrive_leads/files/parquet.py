@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.files.table import Batch, Column
 
 ROWS_PER_GROUP = 16_384
-LONGEST_VALUE = 80
-"""Characters of a value that an error shows."""
 NUMERIC = re.compile(r"[+-]?\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -88,6 +86,7 @@ class ParquetTable:
         self._writer = parquet.ParquetWriter(file, self._schema, compression=compression, write_statistics=True)
         self._waiting: list[Any] = []
         self._rows = 0
+        self._taken = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipedrive-parquet")
         self._written: Future[None] = self._thread.submit(lambda: None)
 
@@ -97,8 +96,10 @@ class ParquetTable:
         :raises PipedriveValidationError: a value does not fit its column.
         """
         arrays = [
-            arrow_array(column, kind, values) for (column, kind), values in zip(self._columns, batch, strict=True)
+            arrow_array(column, kind, values, first=self._taken + 1)
+            for (column, kind), values in zip(self._columns, batch, strict=True)
         ]
+        self._taken += len(arrays[0])
         rows = self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema)
         while rows.num_rows:
             taken = rows.slice(0, ROWS_PER_GROUP - self._rows)
@@ -154,9 +155,10 @@ PLAIN: dict[str, set[type]] = {
 """Types that Arrow converts all at once. It would take others too, but silently cut 1.5 to 1 and make True 1.0."""
 
 
-def arrow_array(column: Column, kind: Any, values: Sequence[Any]) -> Any:
+def arrow_array(column: Column, kind: Any, values: Sequence[Any], *, first: int = 1) -> Any:
     """Convert a column's values.
 
+    :param first: number of the row of the first value, for the error.
     :raises PipedriveValidationError: a value does not fit.
     """
     import pyarrow as pa
@@ -169,7 +171,7 @@ def arrow_array(column: Column, kind: Any, values: Sequence[Any]) -> Any:
             return _of_texts(column.kind, kind, values)
         if set(map(type, values)) - {type(None)} <= PLAIN[column.kind]:
             return pa.array(values, kind)
-    return pa.array([_fitting(column, value) for value in values], kind)
+    return pa.array([_fitting(column, value, row) for row, value in enumerate(values, first)], kind)
 
 
 def _of_texts(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any:
@@ -192,19 +194,18 @@ def _of_texts(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any:
     return texts.cast(arrow_type)
 
 
-def _fitting(column: Column, value: Any) -> Any:
-    """One value as Arrow takes it, if it fits."""
+def _fitting(column: Column, value: Any, row: int) -> Any:
+    """One value as Arrow takes it, if it fits; the error does not show it, for logs keep no data of leads."""
     if value is None:
         return None
     try:
         return FITTING[column.kind](value)
-    except (TypeError, ValueError, OverflowError, AttributeError) as problem:
-        shown = repr(value)
-        shown = shown if len(shown) <= LONGEST_VALUE else shown[: LONGEST_VALUE - 1] + "…"
+    except (TypeError, ValueError, OverflowError, AttributeError):
         raise PipedriveValidationError(
-            f"column {column.name!r}: {shown} does not fit its Parquet type ({column.kind}). Nothing was written."
-            " JSON Lines (.jsonl) keeps values as they are; or leave the column out with the parameter columns."
-        ) from problem
+            f"column {column.name!r}, row {row}: the value ({type(value).__name__}) does not fit its Parquet type"
+            f" ({column.kind}). Nothing was written. JSON Lines (.jsonl) keeps values as they are; or leave the column"
+            " out with the parameter columns."
+        ) from None
 
 
 def _boolean(value: Any) -> bool:

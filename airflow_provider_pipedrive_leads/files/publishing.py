@@ -61,6 +61,7 @@ def publishing(place: Place, run_key: str = "") -> AbstractContextManager[IO[byt
     """
     if is_local(place):
         target = Path(place.path)
+        target = target.resolve() if target.is_symlink() else target  # the link stays, what it leads to is replaced
         check_writable(target)
         return renamed_into_place(target, mark_of(run_key))
     return uploaded_when_complete(filesystem_of(place), place.path, str(place), mark_of(run_key))

@@ -25,6 +25,9 @@ MUST_WAIT = re.compile(r"refused|timed? ?out|could not set lock|is locked|is the
 """Words about what passes, whatever else is said."""
 
 
+QUOTED_VALUE = re.compile(r"(value:?|entry|string|syntax for type \w+:|key \S*?:?) ?(?:'[^']*'|\"[^\"]*\")")
+
+
 def connect(hook: DbApiHook) -> Session:
     """Open a session.
 
@@ -59,6 +62,20 @@ def passes(problem: Exception) -> bool:
         return False
     words = str(problem)
     return MUST_WAIT.search(words) is not None or NEEDS_PEOPLE.search(words) is None
+
+
+def refuses_row(problem: Exception) -> bool:
+    """Whether a database does not take a row as it is, by the names that all drivers give their errors."""
+    names = {kind.__name__ for kind in type(problem).__mro__}
+    if "doesn't have a default value" in str(problem):  # MySQL, to whose drivers that is any error
+        return True
+    return bool(names & {"IntegrityError", "DataError", "ConstraintException", "ConversionException"})
+
+
+def without_row(problem: Exception) -> str:
+    """What a driver says of a row, without what is in it: PostgreSQL shows it in further lines, MySQL in quotes."""
+    first, *_ = str(problem).strip().splitlines() or [""]
+    return QUOTED_VALUE.sub(r"\1 …", first)
 
 
 def _without_password(problem: Exception, hook: DbApiHook) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 600
 BATCH_CHARACTERS = 1_000_000
 FALLBACK_ROWS = 500
+SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+"""Names that every table of PostgreSQL has already."""
+
+
+_turns_at_duckdb = threading.Lock()
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -190,6 +196,10 @@ class Postgres(_OnConflict):
         "texts": "JSONB",
         "json": "JSONB",
     }
+
+    def fit(self, name: str) -> str:
+        """Cut a name to what the database can hold; those of its own columns get a suffix."""
+        return f"{name}_2" if name in SYSTEM_COLUMNS else super().fit(name)
 
     def open(self, hook: DbApiHook) -> Session:
         """Connect, in UTC."""
@@ -375,6 +385,13 @@ class DuckDb(_OnConflict):
         "json": "JSON",
     }
     added_flag = "BOOLEAN DEFAULT FALSE"
+
+    @contextmanager
+    def exclusively(self, session: Session, table: Table) -> Iterator[None]:
+        """One transaction; only threads of one process can be at the same file at all, and they take turns."""
+        del table
+        with _turns_at_duckdb, session.transaction():
+            yield
 
     def open(self, hook: DbApiHook) -> Session:
         """Connect, in UTC."""

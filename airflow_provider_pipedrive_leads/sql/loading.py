@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN, lay_out
-from airflow_provider_pipedrive_leads.sql.connecting import connect, passes
+from airflow_provider_pipedrive_leads.sql.connecting import connect, passes, refuses_row, without_row
 from airflow_provider_pipedrive_leads.sql.dialects import Portable, Table, dialect_of
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
 from airflow_provider_pipedrive_leads.sql.tables import (
@@ -202,7 +202,10 @@ class TableLoad:
         """
         if len(batch) != len(self._load):
             raise PipedriveValidationError(f"batch: {len(batch)} columns came, where {len(self._load)} were announced.")
-        values = [self._reader.column(column, part) for column, part in zip(self._load, batch, strict=True)]
+        first = self._staged + 1
+        values = [
+            self._reader.column(column, part, first=first) for column, part in zip(self._load, batch, strict=True)
+        ]
         rows = len(values[0])
         if any(key is None for key in values[self._key]):
             raise PipedriveValidationError(
@@ -232,7 +235,23 @@ class TableLoad:
         self._as_of = as_of
 
     def finish(self) -> None:
-        """Put everything into the table, in one transaction."""
+        """Put everything into the table, in one transaction.
+
+        :raises PipedriveConfigError: the table refuses a row, such as by a NOT NULL that people gave a column.
+        """
+        try:
+            self._put()
+        except Exception as problem:
+            if not refuses_row(problem):
+                raise
+            words = f"{type(problem).__name__}: {without_row(problem)}"
+        else:
+            return
+        raise PipedriveConfigError(
+            f"table: {self._target.table} refuses a row. Change the table, or load into another. {words}"
+        )
+
+    def _put(self) -> None:
         with self._dialect.exclusively(self._session, self._target.table):
             layout, table = settle(self._session, self._dialect, self._target, self._load)
             names = [self._dialect.quote(name) for name in layout.names]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 NUL = "\0"
 NUL_IN_JSON = "\\u0000"
-LONGEST_SHOWN = 80
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1
 
 
@@ -47,19 +46,22 @@ class Reader:
             "json": self._json,
         }
 
-    def column(self, column: Column, values: Sequence[Any]) -> list[Any]:
+    def column(self, column: Column, values: Sequence[Any], *, first: int = 1) -> list[Any]:
         """Read all values of a column; None stays None.
 
-        :raises PipedriveValidationError: a value is not of the column's kind; names both.
+        :param first: number of the row of the first value, for the error.
+        :raises PipedriveValidationError: a value is not of the column's kind; it does not show the value, for logs keep
+            no data of leads.
         """
         read = self._reads[column.kind]
         out = []
-        for value in values:
+        for row, value in enumerate(values, first):
             try:
                 out.append(None if value is None else read(value))
             except (TypeError, ValueError, OverflowError):
                 raise PipedriveValidationError(
-                    f"column {column.name!r}: {_shown(value)} is not of the kind {column.kind!r}; nothing was loaded."
+                    f"column {column.name!r}, row {row}: the value ({type(value).__name__}) is not of the kind"
+                    f" {column.kind!r}; nothing was loaded."
                 ) from None
         return out
 
@@ -94,11 +96,6 @@ class Reader:
     def _without_nul(self, text: str) -> str:
         self.removed += text.count(NUL)
         return text.replace(NUL, "")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
 def _integer(value: Any) -> int:
