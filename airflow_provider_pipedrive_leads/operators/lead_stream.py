@@ -136,7 +136,7 @@ class LeadStream:
             [type(place)(each) for each in reversed(past.ids)],
             place.with_name(f".{place.name}.{mark}.ids"),
             max_deleted=max_deleted,
-            since=past.watermark,
+            since=past.ids_read_at,
         )
 
     def finish(
@@ -158,7 +158,7 @@ class LeadStream:
         ids = None
         if known is not None:
             known.keep(exported.ids)
-            ids = str(known.now)
+            ids = (str(known.now), began)
         if began is None and self.incremental:
             log.warning("Pipedrive's replies do not tell its time: the watermark stays, the next run reads as much.")
 

@@ -330,3 +330,27 @@ def test_a_path_that_only_the_worker_could_find_is_refused_before_the_read(
     assert run_dag(dag, **on(1)).tasks["export"] == "failed"
     assert sandbox.control.counters()["calls"] == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_deals_are_looked_for_since_the_last_full_read(run_dag, sandbox, client, person_id, tmp_path, monkeypatch):
+    """Runs between two full reads move the watermark past conversions that none of them could tell of."""
+    from airflow_provider_pipedrive_leads.leads.reading import deleted
+
+    asked = []
+    look = deleted.deals_of_leads
+    monkeypatch.setattr(deleted, "deals_of_leads", lambda api, since: asked.append(since) or look(api, since))
+    path, often = f"{tmp_path}/{{{{ ds_nodash }}}}.jsonl", "{{ ds in ('2026-01-02', '2026-01-04') }}"
+    dag = incremental("nightly", path, detect_deleted=often)
+    converted = client.add_lead("Deal", person_id=person_id)["id"]
+    sandbox.control.freeze()
+    began = datetime.fromisoformat(sandbox.control.now()).replace(microsecond=0)
+    run_dag(dag, **on(1))
+    sandbox.control.advance(3600)
+    client.convert_lead_to_deal(converted)
+    client.update_lead(active_lead(sandbox)["id"], title="Changed")
+    sandbox.control.advance(3600)
+    client.update_lead(active_lead(sandbox)["id"], title="Changed again")
+    sandbox.control.advance(3600)
+    run_dag(dag, **on(2))
+    assert run_dag(dag, **on(3)).returned["export"]["deleted"] == 1
+    assert asked == [began]

@@ -44,6 +44,7 @@ class Past(msgspec.Struct, frozen=True, omit_defaults=True):
     :param moves_unseen: whether the account was seen not to move ``update_time`` when leads are archived.
     :param size: active leads at the last full read.
     :param ids: where the ids of the last full reads are kept, the latest last.
+    :param ids_read_at: Pipedrive's clock when the read of the latest of these began; the watermark may be later.
     :param published: the file that the last run wrote.
     :param published_by: which run that was.
     """
@@ -52,6 +53,7 @@ class Past(msgspec.Struct, frozen=True, omit_defaults=True):
     moves_unseen: bool = False
     size: int | None = None
     ids: list[str] = []
+    ids_read_at: str | None = None
     published: str | None = None
     published_by: str | None = None
 
@@ -152,21 +154,24 @@ def after(
     watermark: str | None,
     moves_unseen: bool,
     size: int | None,
-    ids: str | None = None,
+    ids: tuple[str, str | None] | None = None,
     published: tuple[str, str] | None = None,
 ) -> Past:
     """What a run leaves: a watermark that never moves back, and what it learned; None means that it learned nothing.
 
+    :param ids: where the ids of its full read are kept, and Pipedrive's clock when that began.
     :param published: the file that it wrote, and the name of the run.
     """
     path, run_key = published or (past.published, past.published_by)
+    kept, read_at = ids or (None, past.ids_read_at)
     return Past(
         published=path,
         published_by=run_key,
         watermark=max(past.watermark or "", watermark or "") or None,
         moves_unseen=past.moves_unseen or moves_unseen,
         size=past.size if size is None else size,
-        ids=list(dict.fromkeys([*past.ids, *([ids] if ids else [])]))[-MOST_KEPT:],
+        ids=list(dict.fromkeys([*past.ids, *([kept] if kept else [])]))[-MOST_KEPT:],
+        ids_read_at=read_at,
     )
 
 

@@ -67,12 +67,19 @@ def test_what_was_there_at_the_first_try_is_remembered():
 def test_a_watermark_never_moves_back(watermarks):
     past = Past()
     for number, watermark in enumerate(watermarks):
-        left = after(past, watermark=watermark, moves_unseen=number == 1, size=None, ids=str(number))
+        left = after(past, watermark=watermark, moves_unseen=number == 1, size=None, ids=(str(number), NOON))
         assert (left.watermark or "") >= (past.watermark or "")
         assert left.moves_unseen == (number >= 1)
         assert left.ids[-1] == str(number)
         assert len(left.ids) <= MOST_KEPT
         past = left
+
+
+def test_runs_that_keep_no_ids_leave_alone_when_the_last_ones_were_read():
+    """Between two full reads others may move the watermark: deals are looked for since the read, not since that."""
+    full = after(Past(), watermark=NOON, moves_unseen=False, size=None, ids=("a", NOON))
+    partial = after(full, watermark=ONE, moves_unseen=False, size=None)
+    assert (partial.watermark, partial.ids, partial.ids_read_at) == (ONE, ["a"], NOON)
 
 
 def test_streams_do_not_share_a_key():
