@@ -207,7 +207,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
                 since = stream.past.watermark if stream.past else None
                 exported.gone = gone_leads(hook, before, exported.ids, max_deleted=share, since=since)
                 gone = [lead.id for lead in exported.gone]
-                load.mark_deleted(gone, also=GONE_KEY, as_of=hook.usage.first_reply_at)
+                load.mark_deleted(gone, also=GONE_KEY, as_of=_end_of_second(hook.usage.first_reply_at))
         exported.columns = [
             msgspec.structs.replace(column, name=name) for column, name in zip(columns, load.columns, strict=True)
         ]
@@ -229,3 +229,8 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
     def _database(self) -> DbApiHook:
         hook: DbApiHook = BaseHook.get_hook(self.conn_id)
         return hook
+
+
+def _end_of_second(moment: str | None) -> str | None:
+    """The latest time that a clock may have had which tells whole seconds; None stays None."""
+    return None if moment is None else moment.replace("Z", ".999Z")

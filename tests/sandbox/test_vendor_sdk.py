@@ -204,6 +204,8 @@ def test_conversion_there_and_back(run: Run) -> None:
     }
     assert (got["deal"]["data"]["source_lead_id"], got["deal"]["data"]["title"]) == (lead["id"], "Changed")
     assert [deal["id"] for deal in got["deals"]["data"]] == [got["deal"]["data"]["id"]]
+    assert got["shelved"]["data"]["is_archived"] is True
+    assert got["archivedDeals"]["data"] == [got["shelved"]["data"]]
     assert got["gone"]["success"] is False
     assert got["returned"]["data"]["status"] == "completed"
     assert (got["lead"]["data"]["source_deal_id"], got["lead"]["data"]["title"]) == (

@@ -217,13 +217,17 @@ async function conversions(api, lead) {
   const gone = await refusal(api.leads.getLead({ id: lead }));
   const deal = await api.deals.getDeal({ id: converted.data.deal_id, include_fields: "source_lead_id" });
   const deals = await api.deals.getDeals({ person_id: deal.data.person_id });
+  const archive = (is_archived) => api.deals.updateDeal({ id: deal.data.id, UpdateDealRequest: { is_archived } });
+  const shelved = await archive(true);
+  const archivedDeals = await api.deals.getArchivedDeals({ person_id: deal.data.person_id });
+  await archive(false);
   const back = await api.deals.convertDealToLead({ id: deal.data.id });
   const again = { id: deal.data.id, conversion_id: back.data.conversion_id };
   const returned = await eventually(() => api.deals.getDealConversionStatus(again), done);
   const returnedLead = await api.leads.getLead({ id: returned.data.lead_id });
   const [, second] = await convert(returned.data.lead_id);
   return {
-    begun, converted, gone, deal, deals, back, returned, second,
+    begun, converted, gone, deal, deals, shelved, archivedDeals, back, returned, second,
     lead: returnedLead,
     deleted: await api.deals.deleteDeal({ id: second.data.deal_id }),
     unknown: await refusal(api.leadsV2.convertLeadToDeal({ id: lead })),
