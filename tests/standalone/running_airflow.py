@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 ENDED = ("success", "failed")
+BUSY = 500
 BETWEEN_LOOKS = 0.2
 """Seconds: each look keeps the API server busy."""
 NO_HURRY = {
@@ -66,7 +67,15 @@ class RunningAirflow:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        reply = self._session.request(method, f"{self.address}/api/v2/{path}", json=body or None)
+        """Ask its API; a question is asked again where the one SQLite of all processes was too busy to answer."""
+
+        def answer() -> requests.Response | None:
+            self._check()
+            reply = self._session.request(method, f"{self.address}/api/v2/{path}", json=body or None)
+            return None if method == "GET" and reply.status_code >= BUSY else reply
+
+        reply = until(answer, BETWEEN_LOOKS)
+        assert reply is not None
         assert reply.ok, f"{method} {path}: {reply.status_code} {reply.text}"
         return reply.json()
 
