@@ -57,7 +57,7 @@ def first_with_half_a_pair(value: object, name: str = "") -> str | None:
     :param name: of the member that is looked at.
     """
     if isinstance(value, str):
-        return None if value.isascii() or not HALF_OF_A_PAIR.search(value) else _shown(name)
+        return None if value.isascii() or not HALF_OF_A_PAIR.search(value) else _shown(name or "body")
     if isinstance(value, Mapping):
         members = ((f"{name}.{key}" if name else str(key), each) for key, each in value.items())
         found = (first_with_half_a_pair(key, key) or first_with_half_a_pair(each, key) for key, each in members)

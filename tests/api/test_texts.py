@@ -126,6 +126,9 @@ def test_each_is_told_once_and_many_are_not_told():
         ({}, {"label_ids": ["a", "\ud83d"]}, "label_ids"),
         ({}, {"a\ud83d": 1}, "a\\ud83d"),
         ({}, [{"title": "\ud83d\ud83d"}], "title"),
+        ({}, ["\ud83d"], "body"),
+        ({}, "\ud83d", "body"),
+        ({}, {"": "\ud83d"}, "body"),
     ],
 )
 def test_half_a_pair_on_the_way_out_is_refused_by_name(query, body, name):
