@@ -101,7 +101,11 @@ def try_to_write(session: Session, dialect: Portable, target: Target) -> None:
     table = dialect.table(target.table)
     present = dialect.present(session, target.table)
     if present:
-        name = dialect.quote(next(iter(present)))
+        key = Column(target.key, "text", target.key)
+        (found,) = lay_out([key], present, read_ties(session, dialect, target), dialect.fit).names
+        if found not in present:  # it will be added; no other column is known to take values
+            return
+        name = dialect.quote(found)
         statements = [
             f"INSERT INTO {table} ({name}) SELECT {name} FROM {table} WHERE 1 = 0",
             f"UPDATE {table} SET {name} = {name} WHERE 1 = 0"

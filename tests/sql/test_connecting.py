@@ -185,3 +185,12 @@ def test_looking_changes_nothing(database, mode):
     assert database.tables() == before
     if mode != "append":
         assert database.fetch("SELECT id, title FROM leads") == [("a", "first")]
+
+
+def test_a_column_that_takes_no_values_is_left_alone(postgres):
+    """The first one of a table that people made may be numbered by the database itself."""
+    numbered = "number BIGINT GENERATED ALWAYS AS IDENTITY"
+    postgres.execute(f"CREATE TABLE leads ({numbered}, id TEXT PRIMARY KEY, title TEXT)")
+    check(postgres.hook, "leads", "merge", TWO)
+    load(postgres, [["a", "first"]])
+    assert postgres.fetch("SELECT number, id FROM leads") == [(1, "a")]
