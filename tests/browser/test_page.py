@@ -14,7 +14,6 @@ from demo.browser import AirflowInBrowser
 from demo.ports import reserve_port
 from demo.stage import BIN, ROOT, LocalPipedrive, airflow_environment, process
 from demo.ui import login_of, wait_until_healthy
-from tests.browser.xcom_rights import TAKEN_AWAY
 from tests.standalone.running_airflow import NO_HURRY
 from tests.until import until
 
@@ -37,6 +36,8 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(browser, sandbox, taken_away, home):
     """An API server behind a sub-path, after each DAG has run once."""
+    from tests.browser.xcom_rights import TAKEN_AWAY  # loads Airflow's API server, which no other test needs
+
     port = str(reserve_port())
     address = f"http://127.0.0.1:{port}/team/airflow"
     environment = {

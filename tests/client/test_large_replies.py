@@ -36,7 +36,7 @@ def test_a_read_of_large_leads_takes_smaller_pages_and_keeps_to_them(archived):
 
 
 def test_an_iterator_takes_smaller_pages():
-    long = leads(100, text="x" * 50_000)
+    long = leads(30, text="x" * 50_000)
     with client_of(Leads(long)) as (client, server):
         assert [lead["id"] for lead in client.get_leads()] == [lead["id"] for lead in long]
     assert [asked.number("limit") for asked in server.asked[:5]] == [500, 125, 31, 7, 1]

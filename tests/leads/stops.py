@@ -56,8 +56,9 @@ def stop(call: Callable[[], object], when: Callable[[], object]) -> set[threadin
     had: set[threading.Thread] = set()
 
     def ready() -> object:
+        reached = when()  # asked before the threads are counted: those that made it so are among them
         had.update(our_threads() - before)
-        return when()
+        return reached
 
     with pytest.raises(StoppedError), _stopped_when(ready):
         call()

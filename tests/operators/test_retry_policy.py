@@ -87,7 +87,7 @@ class NeverPolicy(RetryPolicy):
 
 
 @pytest.mark.usefixtures("connection")
-@pytest.mark.parametrize("mapped", [False, True], ids=["plain", "mapped"])
+@pytest.mark.parametrize("mapped", [False, pytest.param(True, marks=pytest.mark.long)], ids=["plain", "mapped"])
 @pytest.mark.parametrize(
     ("own", "default_args", "tries"),
     [

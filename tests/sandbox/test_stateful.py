@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import requests
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from airflow_provider_pipedrive_leads.sandbox.choices import PROFILES
 from airflow_provider_pipedrive_leads.sandbox.server import Sandbox
@@ -166,7 +167,7 @@ class ContraryLeads(Leads):
 
 
 _SETTINGS = settings(
-    max_examples=25,
+    max_examples=10,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -175,3 +176,10 @@ _SETTINGS = settings(
 TestLikely = Leads.TestCase
 TestContrary = ContraryLeads.TestCase
 TestLikely.settings = TestContrary.settings = _SETTINGS
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", [Leads, ContraryLeads])
+def test_more_orders_of_calls(machine):
+    more = settings(_SETTINGS, max_examples=60, derandomize=False, database=None, print_blob=True)
+    run_state_machine_as_test(machine, settings=more)
