@@ -22,7 +22,7 @@ SHAPES = 5_003
 """Different leads but for id, times and number in the title; prime, so that no page begins like another."""
 MOST_LEADS = 1_000_000
 ID_STEP = (1 << 32) // MOST_LEADS
-UPDATED_AFTER_MS = 3_600_000
+SECOND_MS, UPDATED_AFTER_MS = 1_000, 3_600_000
 IMPORT_EVERY, IMPORT_SIZE, IMPORT_GAP_MS = 5_000, 300, 25
 QUIET_TO_BUSY = 3.0
 """How much rarer new leads were two years ago than they are now."""

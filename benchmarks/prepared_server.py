@@ -23,7 +23,7 @@ import msgspec
 from benchmarks.prepared_leads import PreparedLeads, catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 READY = "Listening on "
 WINDOW_SECONDS = 2.0
@@ -107,14 +107,20 @@ class Server:
     """Answers calls; every connection has a thread of its own, so no call waits for another's latency.
 
     :param create: answers what is posted to the leads; None: nothing can be posted.
+    :param more_fields: what the account has besides the fields of prepared leads, as items of the v1 list.
     """
 
-    def __init__(self, leads: LeadsInOrder, create: Callable[[bytes], Reply] | None = None) -> None:
+    def __init__(
+        self,
+        leads: LeadsInOrder,
+        create: Callable[[bytes], Reply] | None = None,
+        more_fields: Sequence[Mapping[str, object]] = (),
+    ) -> None:
         self._leads = leads
         self._create = create
         self._lists = {
             "/v1/leads/archived": _whole_list([]),
-            "/v1/leadFields": _whole_list(catalogue().fields),
+            "/v1/leadFields": _whole_list([*catalogue().fields, *more_fields]),
             "/v1/leadLabels": msgspec.json.encode({"success": True, "data": catalogue().labels}),
         }
         self._start_over(Settings())
@@ -208,7 +214,7 @@ def _descends(sort: str) -> bool:
     return direction.strip().upper() == "DESC"
 
 
-def _whole_list(items: list[dict[str, object]]) -> bytes:
+def _whole_list(items: Sequence[Mapping[str, object]]) -> bytes:
     page = {"start": 0, "limit": LARGEST_PAGE, "more_items_in_collection": False}
     return msgspec.json.encode({"success": True, "data": items, "additional_data": {"pagination": page}})
 

@@ -11,14 +11,13 @@ from bisect import bisect_left
 
 from airflow_provider_pipedrive_leads.sandbox import seed
 from airflow_provider_pipedrive_leads.sandbox.clock import iso_ms, parse_time, to_ms
-from benchmarks.prepared_leads import ID_STEP
+from benchmarks.prepared_leads import ID_STEP, SECOND_MS
 from benchmarks.prepared_server import Reply, Server, listen
 
 LEAD = (
     b'{"id":"%08x-9c1e-11f0-9a3d-0242ac120002","add_time":"%b","update_time":"%b","creator_id":11400001,'
     b'"is_archived":false,"archive_time":null,"source_name":"API","origin":"API",'
 )
-SECOND_MS = 1_000
 
 
 class CreatedLeads:

@@ -51,6 +51,7 @@ class Reply(msgspec.Struct, frozen=True):
     :param envelope: the decoded body, an object with ``data``; if the call named a type for the rows, they have it.
     :param call: what was answered; None if nothing was sent.
     :param mended: names what held something that is no character, such as ``Lead 4d1b0a50-…``; see ``api.texts``.
+    :param size: bytes of the body, unpacked.
     """
 
     status: int
@@ -58,6 +59,7 @@ class Reply(msgspec.Struct, frozen=True):
     envelope: dict[str, JSON]
     call: Call | None = None
     mended: tuple[str, ...] = ()
+    size: int = 0
 
     @property
     def data(self) -> JSON:
@@ -137,7 +139,7 @@ def reply_from(
     body = _on_one_line(body)
     envelope, names = _read(call, body)
     if envelope is not None and envelope.get("success", True):
-        return Reply(status, headers, envelope, call, names)
+        return Reply(status, headers, envelope, call, names, len(body))
     known = tuple(secrets())
     said = ErrorBody() if envelope is None else read_error_body(body, known)
     facts = Facts(

@@ -15,6 +15,7 @@ lone carriage return without quotes, and looks at every character by itself: col
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.files.table import Batch, Column
 
+ROWS_AT_ONCE = 100
+"""Whose text is in memory: a page of fat leads has tens of megabytes."""
 NUL_SIGN = "\N{SYMBOL FOR NULL}"
 EMPTY_TEXT = '""'
 
@@ -45,8 +48,9 @@ class CsvTable:
     def _write_records(self, columns: Sequence[Sequence[str]]) -> None:
         if len(columns) == 1:
             columns = [[cell or EMPTY_TEXT for cell in columns[0]]]
-        records = [*map(",".join, zip(*columns, strict=True)), ""]
-        self._file.write("\n".join(records).replace("\0", NUL_SIGN).encode())
+        records = map(",".join, zip(*columns, strict=True))
+        while some := list(islice(records, ROWS_AT_ONCE)):
+            self._file.write("\n".join([*some, ""]).replace("\0", NUL_SIGN).encode())
 
 
 def quoted(text: str) -> str:

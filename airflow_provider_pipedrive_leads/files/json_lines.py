@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_provider_pipedrive_leads.files.table import Batch, Column
+
+ROWS_AT_ONCE = 250
+"""Whose text is in memory: a page of fat leads has tens of megabytes."""
 
 
 class JsonLinesTable:
@@ -22,7 +26,9 @@ class JsonLinesTable:
 
     def write(self, batch: Batch) -> None:
         """Append the rows of a batch."""
-        self._file.write(self._encode(list(map(self._row, *batch))))
+        rows = map(self._row, *batch)
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            self._file.write(self._encode(some))
 
 
 def row_maker(names: Sequence[str]) -> Callable[..., Any]:
@@ -44,4 +50,5 @@ class JsonTexts:
 
     def write(self, texts: Sequence[Any]) -> None:
         """Append texts without line breaks: bytes, or anything that can be read as bytes."""
-        self._file.write(b"\n".join([*texts, b""]))
+        for start in range(0, len(texts), ROWS_AT_ONCE):
+            self._file.write(b"\n".join([*texts[start : start + ROWS_AT_ONCE], b""]))

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.files.table import Batch, Column
 
-ROWS_PER_GROUP = 16_384
+ROWS_PER_GROUP, BYTES_PER_GROUP = 16_384, 16 * 1024 * 1024
+"""A group ends with the batch that brings it to so many bytes, if it has not had so many rows before."""
 NUMERIC = re.compile(r"[+-]?\d{1,400}(\.\d{0,400})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -86,6 +87,7 @@ class ParquetTable:
         self._writer = parquet.ParquetWriter(file, self._schema, compression=compression, write_statistics=True)
         self._waiting: list[Any] = []
         self._rows = 0
+        self._bytes = 0
         self._taken = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipedrive-parquet")
         self._written: Future[None] = self._thread.submit(lambda: None)
@@ -106,8 +108,12 @@ class ParquetTable:
             rows = rows.slice(taken.num_rows)
             self._waiting.append(taken)
             self._rows += taken.num_rows
+            self._bytes += taken.nbytes
             if self._rows == ROWS_PER_GROUP:
                 self._write_group()
+            elif self._bytes >= BYTES_PER_GROUP:
+                self._write_group()
+                self._written.result()  # before more of what weighs so much comes together
 
     def finish(self) -> None:
         """Write what waits, and the end of the file."""
@@ -124,7 +130,7 @@ class ParquetTable:
     def _write_group(self) -> None:
         group = self._arrow.Table.from_batches(self._waiting, self._schema)
         self._waiting.clear()
-        self._rows = 0
+        self._rows = self._bytes = 0
         self._written.result()
         self._written = self._thread.submit(self._writer.write_table, group, row_group_size=ROWS_PER_GROUP)
 

@@ -174,6 +174,19 @@ def test_parquet_has_groups_of_rows_with_statistics(table, tmp_path, monkeypatch
     assert meta.row_group(0).column(0).compression == "ZSTD"
 
 
+def test_a_group_of_parquet_ends_early_where_rows_weigh_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "BYTES_PER_GROUP", 1_000)
+    path = tmp_path / "fat.parquet"
+    columns = [Column("id", "integer", "id"), Column("text", "text", "text")]
+    texts = ["x" * weight for weight in (100, 100, 1_200, 3, 4, 990)]
+    with writing_table(UPath(path), columns) as file:
+        for start in range(0, len(texts), 2):
+            file.write([[start, start + 1], texts[start : start + 2]])
+    meta = pyarrow.parquet.ParquetFile(path).metadata
+    assert [meta.row_group(number).num_rows for number in range(meta.num_row_groups)] == [4, 2]
+    assert pyarrow.parquet.read_table(path).column("text").to_pylist() == texts
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "read_back"),
     [

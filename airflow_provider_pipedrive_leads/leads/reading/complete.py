@@ -206,9 +206,9 @@ class Reading:
                 continue
             self.pages += 1
             began = _earliest(began, page.asked_at)
-            new = self._new(page)
-            self.active += len(new)
-            yield new
+            known = len(self.ids)
+            yield self._new(page)
+            self.active += len(self.ids) - known
         return _earliest(began, walk.frontier.second)
 
     def _archived(self, down_to: str | None) -> Generator[list[Any], None, str | None]:

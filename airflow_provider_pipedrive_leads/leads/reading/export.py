@@ -276,6 +276,7 @@ def _deliver(
             rows += len(wanted)
             read += len(leads)
             progress.report(read, reading.pages)
+            del leads, wanted  # before the next are waited for
     return Exported(
         rows,
         None if window.delivered_since is None else read - rows,

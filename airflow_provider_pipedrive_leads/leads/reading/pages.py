@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 import time
 from binascii import unhexlify
 from collections.abc import Callable, Iterator, Mapping, Sequence  # msgspec reads the annotations
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, overload
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.leads.reading.walk import Head, Order, Question
 
 SECONDS_TO_STOP = 4.0
+HEAVY_PAGE = 4 * 1024 * 1024
+"""Bytes from which on a page's memory is worth giving back at once."""
+BYTES_AHEAD = 32 * 1024 * 1024
+"""Of pages that were asked for and not yet taken, as far as their size can be foreseen; usual ones have a megabyte."""
 
 
 class LeadHead(msgspec.Struct, gc=False):
@@ -137,6 +143,7 @@ class LeadPages:
         self._filters = lead_filters(**filters)
         self._shape = shape
         self._most = LARGEST_PAGE
+        self._heaviest = 0
         self._threads = ThreadPoolExecutor(MOST_AHEAD, thread_name_prefix="pipedrive-pages")
         self._asked: set[Future[Page]] = set()
 
@@ -152,8 +159,8 @@ class LeadPages:
         wait(self._asked, SECONDS_TO_STOP)
 
     def ahead(self) -> int:
-        """How many pages are worth having asked for at once."""
-        return self._api.calls_ahead()
+        """How many pages are worth having asked for at once, and have room."""
+        return max(1, min(self._api.calls_ahead(), BYTES_AHEAD // max(1, self._heaviest)))
 
     def ask(self, order: Order, question: Question, limit: int, *, archived: bool) -> Future[Page]:
         """Ask for a page and return at once.
@@ -188,6 +195,8 @@ class LeadPages:
 
         Later pages are then asked for in the size that went well: where leads are so large, others will be.
         """
+        if self._heaviest >= HEAVY_PAGE:
+            _give_memory_back()
         while True:
             rows = min(limit, self._most)
             began = time.monotonic()
@@ -199,7 +208,14 @@ class LeadPages:
                     raise
                 self._most = min(self._most, fewer)
                 continue
+            self._heaviest = max(self._heaviest, reply.size)
             return reply, time.monotonic() - began
+
+
+def _give_memory_back() -> None:
+    """Give the system back what glibc's ``malloc`` keeps for later: of heavy pages that is more than is in use."""
+    with suppress(OSError, AttributeError):  # another C library has no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_time(text: str) -> bool:

@@ -232,9 +232,8 @@ class Walk:
         None says that the next page was asked for and is not there yet: there is time for other work.
         """
         more = True
-        if self._begun is not None and _is_good_for_long(begun := self._begun.result()):
-            yield from self._take(Question(self._since, 0), begun)
-            self._next_start = self._behind(Question(self._since, 0))
+        if self._begun is not None:
+            yield from self._take_begun()
         while more:
             self._ask_ahead()
             question, ticket, must_meet = self._asked.popleft()
@@ -258,6 +257,14 @@ class Walk:
             if not more and not is_final:
                 self._look_again(question, page)
                 more = True
+            del page, ticket  # a page can have megabytes, and the next one may be long in coming
+
+    def _take_begun(self) -> Iterator[Page]:
+        """Take the page that was asked for beforehand, if it still counts."""
+        begun, self._begun = self._begun, None
+        if begun is not None and _is_good_for_long(page := begun.result()):
+            yield from self._take(Question(self._since, 0), page)
+            self._next_start = self._behind(Question(self._since, 0))
 
     def _meets(self, question: Question, page: Page) -> bool:
         """Whether the last row taken stands at the same place in this page's list, with the same rows before it.
