@@ -27,7 +27,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.files.table import Batch, Column
 
@@ -51,13 +51,17 @@ def require_pyarrow() -> None:
 
 
 @contextmanager
-def parquet_table(file: IO[bytes], columns: Sequence[Column]) -> Iterator[ParquetTable]:
+def parquet_table(
+    file: IO[bytes], columns: Sequence[Column], *, encoding: Mapping[str, Any] | None = None
+) -> Iterator[ParquetTable]:
     """Open an empty file for a table; on leaving well the file is complete, and still open.
 
+    :param encoding: options of pyarrow's ``ParquetWriter``; default: zstd, or snappy where there is no zstd, and
+        statistics.
     :raises PipedriveConfigError: pyarrow is not installed.
     """
     require_pyarrow()
-    table = ParquetTable(file, columns)
+    table = ParquetTable(file, columns, encoding)
     try:
         yield table
         table.finish()
@@ -73,7 +77,7 @@ class ParquetTable:
     A thread packs and writes one group while the next comes together: for that Arrow leaves Python's lock alone.
     """
 
-    def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
+    def __init__(self, file: IO[bytes], columns: Sequence[Column], encoding: Mapping[str, Any] | None = None) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -84,7 +88,8 @@ class ParquetTable:
             [pa.field(column.name, kind, metadata={"key": column.key}) for column, kind in self._columns]
         )
         compression = "zstd" if pa.Codec.is_available("zstd") else "snappy"
-        self._writer = parquet.ParquetWriter(file, self._schema, compression=compression, write_statistics=True)
+        usual = {"compression": compression, "write_statistics": True}
+        self._writer = parquet.ParquetWriter(file, self._schema, **(encoding or usual))
         self._waiting: list[Any] = []
         self._rows = 0
         self._bytes = 0

@@ -11,19 +11,23 @@ import hashlib
 import io
 import threading
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.sql.columns import cut
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
+from airflow_provider_pipedrive_leads.sql.staging import StagingFile, StagingTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_pipedrive_leads.files.table import Kind
+    from airflow_provider_pipedrive_leads.files.table import Column, Kind
+    from airflow_provider_pipedrive_leads.sql.staging import Staging
+    from airflow_provider_pipedrive_leads.sql.values import Reader
 
 LOCK_SECONDS = 600
 BATCH_CHARACTERS = 1_000_000
@@ -130,6 +134,21 @@ class Portable:
         del table
         with session.transaction():
             yield
+
+    def staging(
+        self,
+        session: Session,
+        name: str,
+        columns: Sequence[tuple[Column, str]],
+        reader: Reader,
+    ) -> Staging:
+        """Choose where many rows wait.
+
+        :param name: of the staging table, quoted.
+        :param columns: what comes, each with the database's type for it.
+        :param reader: reads the values.
+        """
+        return StagingTable(session, self, name, columns, reader)
 
     def stage(self, session: Session, table: str, columns: Sequence[Sequence[Any]]) -> None:
         """Put rows into a staging table.
@@ -376,7 +395,7 @@ class Sqlite(_OnConflict):
 
 
 class DuckDb(_OnConflict):
-    """DuckDB: whole columns as lists into a temporary table, which needs no file and no further package."""
+    """DuckDB: rows wait in a Parquet file, or without pyarrow, as lists, in a temporary table."""
 
     types: ClassVar[Mapping[Kind, str]] = {
         **Portable.types,
@@ -418,6 +437,18 @@ class DuckDb(_OnConflict):
             [table.schema or None, table.name],
         )
         return [key] in [list(names) for (names,) in rows]
+
+    def staging(
+        self,
+        session: Session,
+        name: str,
+        columns: Sequence[tuple[Column, str]],
+        reader: Reader,
+    ) -> Staging:
+        """Take the file if it can be written."""
+        if find_spec("pyarrow") is None:
+            return super().staging(session, name, columns, reader)
+        return StagingFile(session, name, [column for column, _ in columns], reader)
 
     def stage(self, session: Session, table: str, columns: Sequence[Sequence[Any]]) -> None:
         """Unnest one list for each column."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
@@ -19,6 +19,7 @@ from airflow_provider_pipedrive_leads.sql.columns import DELETED, RUN, lay_out
 from airflow_provider_pipedrive_leads.sql.connecting import connect, passes, refuses_row, without_row
 from airflow_provider_pipedrive_leads.sql.dialects import Portable, Table, dialect_of
 from airflow_provider_pipedrive_leads.sql.session import MARK, Session
+from airflow_provider_pipedrive_leads.sql.staging import StagingTable
 from airflow_provider_pipedrive_leads.sql.tables import (
     Target,
     examine,
@@ -161,13 +162,17 @@ class TableLoad:
         self._key = keys.index(target.key)
         self._version = None if version is None else keys.index(version)
         self._reader = Reader(dialect.zone)
-        self._staged = 0
         self._flags: list[int] = []
         self._as_of: str | None = None
-        self._fresh = self._staging("rows")
-        self._gone = self._staging("gone")
+        typed = [(column, type_of(column, dialect, target.key)) for column in columns]
+        name = self._staging_name("rows")
+        self._fresh = dialect.staging(session, name, typed, self._reader)
+        looked = (Column("as_of", "moment", "as_of"), dialect.types["moment"])
+        self._gone = StagingTable(
+            session, dialect, self._staging_name("gone"), [typed[self._key], looked], self._reader
+        )
 
-    def _staging(self, purpose: str) -> str:
+    def _staging_name(self, purpose: str) -> str:
         """A temporary table needs no name of its own; a lasting one is told from those of other runs by a hash."""
         if self._dialect.temporary:
             return self._dialect.quote(f"_pipedrive_{purpose}")
@@ -175,25 +180,14 @@ class TableLoad:
         return self._dialect.table(self._target.sibling(self._dialect, f"_pipedrive_{purpose}_{run}"))
 
     def open(self) -> None:
-        """Make the staging tables."""
-        types = [type_of(column, self._dialect, self._target.key) for column in self._load]
-        fresh = ", ".join(f"c{number} {type_name}" for number, type_name in enumerate(types))
-        kind = "TEMPORARY TABLE" if self._dialect.temporary else "TABLE"
-        if not self._dialect.temporary:
-            self.close()
-        with self._session.transaction(self._dialect.light_begin):
-            self._session.execute(f"CREATE {kind} {self._fresh} (n BIGINT, {fresh})")
-            self._session.execute(
-                f"CREATE {kind} {self._gone} (c0 {types[self._key]}, c1 {self._dialect.types['moment']})"
-            )
+        """Make room for what comes."""
+        self._fresh.open()
+        self._gone.open()
 
     def close(self) -> None:
-        """Drop staging tables that would outlive the connection."""
-        if self._dialect.temporary:
-            return
-        for table in (self._fresh, self._gone):
-            with suppress(Exception), self._session.transaction():
-                self._session.execute(f"DROP TABLE {table}")
+        """Leave nothing that would outlive the connection."""
+        self._fresh.close()
+        self._gone.close()
 
     def write(self, batch: Batch) -> None:
         """Add the rows of a batch.
@@ -202,19 +196,11 @@ class TableLoad:
         """
         if len(batch) != len(self._load):
             raise PipedriveValidationError(f"batch: {len(batch)} columns came, where {len(self._load)} were announced.")
-        first = self._staged + 1
-        values = [
-            self._reader.column(column, part, first=first) for column, part in zip(self._load, batch, strict=True)
-        ]
-        rows = len(values[0])
-        if any(key is None for key in values[self._key]):
+        if any(key is None for key in batch[self._key]):
             raise PipedriveValidationError(
                 f"column {self._load[self._key].name!r}: a row has none; nothing was loaded."
             )
-        if rows:
-            numbers = list(range(self._staged, self._staged + rows))
-            self._dialect.stage(self._session, self._fresh, [numbers, *values])
-            self._staged += rows
+        self._fresh.write(batch)
 
     def mark_deleted(self, ids: Sequence[str], *, also: str = "", as_of: str | None = None) -> None:
         """Set ``is_deleted`` in the rows of these keys when the block ends, after all that was written.
@@ -227,11 +213,8 @@ class TableLoad:
         """
         if self._target.mode == "replace":
             raise PipedriveConfigError("mode: 'replace' keeps no rows of deleted leads. Use 'merge' or 'append'.")
-        keys = self._reader.column(self._load[self._key], ids)
         self._flags = [number for number, column in enumerate(self._load) if column.key == also]
-        if keys:
-            looked = self._reader.column(Column("as_of", "moment", "as_of"), [as_of]) * len(keys)
-            self._dialect.stage(self._session, self._gone, [keys, looked])
+        self._gone.write([ids, [as_of] * len(ids)])
         self._as_of = as_of
 
     def finish(self) -> None:
@@ -252,6 +235,7 @@ class TableLoad:
         )
 
     def _put(self) -> None:
+        self._fresh.finish()
         with self._dialect.exclusively(self._session, self._target.table):
             layout, table = settle(self._session, self._dialect, self._target, self._load)
             names = [self._dialect.quote(name) for name in layout.names]
@@ -283,20 +267,20 @@ class TableLoad:
         """The query that gives the staged rows; of a key that came more than once, the last."""
         parts = [f"c{number} AS {name}" for number, name in enumerate(names)]
         select = f"SELECT {', '.join([*parts, f'FALSE AS {self._dialect.quote(DELETED)}', *more])}"
-        ((self.rows,),) = self._session.fetch(f"SELECT COUNT(DISTINCT c{self._key}) FROM {self._fresh}")
-        if self._target.mode == "append" or self.rows == self._staged:
-            self.rows = self._staged
-            return f"{select} FROM {self._fresh} WHERE 1 = 1"
+        ((self.rows,),) = self._session.fetch(f"SELECT COUNT(DISTINCT c{self._key}) FROM {self._fresh.name}")
+        if self._target.mode == "append" or self.rows == self._fresh.rows:
+            self.rows = self._fresh.rows
+            return f"{select} FROM {self._fresh.name} WHERE 1 = 1"
         turn = f"ROW_NUMBER() OVER (PARTITION BY c{self._key} ORDER BY n DESC)"
-        return f"{select} FROM (SELECT f.*, {turn} AS turn FROM {self._fresh} f) g WHERE turn = 1"
+        return f"{select} FROM (SELECT f.*, {turn} AS turn FROM {self._fresh.name} f) g WHERE turn = 1"
 
     def _bury(self, target: str, names: Sequence[str]) -> None:
         key, flag, run = names[self._key], self._dialect.quote(DELETED), self._dialect.quote(RUN)
         in_run = self._target.mode == "append"
         into = f"INSERT INTO {target} ({key}, {flag}{f', {run}' if in_run else ''})"
-        parts = f"SELECT DISTINCT c0, TRUE{f', {MARK}' if in_run else ''} FROM {self._gone} g"
+        parts = f"SELECT DISTINCT c0, TRUE{f', {MARK}' if in_run else ''} FROM {self._gone.name} g"
         flags = ", ".join(f"{name} = TRUE" for name in (flag, *(names[number] for number in self._flags)))
-        gone = f"SELECT 1 FROM {self._gone} g WHERE g.c0 = {key}"
+        gone = f"SELECT 1 FROM {self._gone.name} g WHERE g.c0 = {key}"
         if self._as_of is not None and self._version is not None:
             version = names[self._version]
             gone += f" AND ({version} IS NULL OR {version} < g.c1)"
