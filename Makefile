@@ -62,6 +62,7 @@ bench: $(READY) ## Measure speed and memory; takes a few minutes
 	@$(BIN)/python -m benchmarks.hook_calls
 	@$(BIN)/python -m benchmarks.sandbox_scale
 	@$(BIN)/python -m benchmarks.export
+	@$(BIN)/python -m benchmarks.tables
 	@$(BIN)/python -m benchmarks.load_leads
 	@$(BIN)/python -m benchmarks.waiting
 

@@ -24,6 +24,7 @@ from benchmarks.export_cases import (
     Figures,
     RunFailedError,
     Setting,
+    fat_server,
     make_peers_environment,
     prepared_server,
     run_once,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FAR = 0.1
 FEW_LEADS = 10_000
+FAT_LEADS = 30_000
 USUAL_WINDOW = 40
 
 
@@ -51,11 +53,16 @@ def main() -> None:
     options = _options()
     plan = _chosen(_plan(options), options.only)
     plan, failures = _without_missing_peers(plan)
-    most = max((series.setting.leads for series in plan), default=1)
+    most = max((series.setting.leads for series in plan if not series.setting.fat), default=1)
     results: dict[tuple[Contestant, Setting], list[Figures]] = {}
     with prepared_server(most) as url:
         for series in plan:
-            _measure(series, options.runs, url, results, failures)
+            if not series.setting.fat:
+                _measure(series, options.runs, url, results, failures)
+    for series in plan:
+        if series.setting.fat:
+            with fat_server(series.setting.leads) as url:
+                _measure(series, options.runs, url, results, failures)
     judged = list(verdicts(results))
     _print_report(results, judged, failures)
     if options.json:
@@ -88,6 +95,7 @@ def _plan(options: argparse.Namespace) -> list[Series]:
             Series(Setting(leads, latency=FAR, window=USUAL_WINDOW), OURS),
             Series(Setting(leads, known=False), (OUR_KEYS,)),
             Series(Setting(min(leads, FEW_LEADS)), OURS),
+            Series(Setting(min(leads, FAT_LEADS), fat=True), OURS),
         ]
     return [*plan, Series(Setting(MOST_LEADS), OURS)] if options.million else plan
 

@@ -68,16 +68,19 @@ class Setting(NamedTuple):
     :param latency: seconds a call.
     :param window: calls in any two seconds; None: no limit.
     :param known: whether the number of leads is known from last time.
+    :param fat: whether each weighs sixty kilobytes.
     """
 
     leads: int
     latency: float = 0.0
     window: int | None = None
     known: bool = True
+    fat: bool = False
 
     def __str__(self) -> str:
         window = "" if self.window is None else f", {self.window} calls a 2 s"
-        return f"{self.leads:,} leads, {self.latency * 1000:.0f} ms{window}{'' if self.known else ', first time'}"
+        first = "" if self.known else ", first time"
+        return f"{self.leads:,} {'fat ' if self.fat else ''}leads, {self.latency * 1000:.0f} ms{window}{first}"
 
 
 class Figures(NamedTuple):
@@ -102,6 +105,13 @@ def prepared_server(leads: int) -> Iterator[str]:
 
 
 @contextmanager
+def fat_server(leads: int) -> Iterator[str]:
+    """Start the server of heavy leads, likewise."""
+    with server("benchmarks.fat_leads", "--leads", str(leads)) as url:
+        yield url
+
+
+@contextmanager
 def server(module: str, *options: str) -> Iterator[str]:
     """Start a module that says where it listens in a process of its own, and give its URL."""
     command = (sys.executable, "-m", module, *options)
@@ -114,18 +124,18 @@ def server(module: str, *options: str) -> Iterator[str]:
 
 def make_peers_environment() -> str | None:
     """Install what the peers need and this project does not; None when it is there, else why it is not."""
+    packages = ("dlt[filesystem,parquet,duckdb,postgres]", "orjson", f"requests=={version('requests')}")
     ready = PEERS / "ready"
-    if ready.exists():
+    if ready.exists() and ready.read_text() == " ".join(packages):
         return None
     print(f"Installing dlt and orjson into {PEERS} …", flush=True)
     shutil.rmtree(PEERS, ignore_errors=True)
     pip = (str(PEERS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    packages = ("dlt[filesystem,parquet]", "orjson", f"requests=={version('requests')}")
     for command in ((sys.executable, "-m", "venv", str(PEERS)), (*pip, *packages)):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             return _last_line(done.stderr or done.stdout)
-    ready.touch()
+    ready.write_text(" ".join(packages))
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,35 @@ def dlt_plain_jsonl() -> Export:
 def dlt_parquet() -> Export:
     """``dlt``'s REST source to Parquet files."""
     return _dlt("parquet")
+
+
+def dlt_duckdb() -> Export:
+    """``dlt``'s REST source to a table of DuckDB."""
+    from dlt.destinations import duckdb
+
+    return _dlt_into(lambda path: duckdb(credentials=path), "parquet")
+
+
+def dlt_postgres() -> Export:
+    """``dlt``'s REST source to a table of PostgreSQL."""
+    from dlt.destinations import postgres
+
+    return _dlt_into(lambda path: postgres(credentials=path), "csv")
+
+
+def _dlt_into(destination: Callable[[str], Any], file_format: str) -> Export:
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    import dlt
+    from dlt.sources.rest_api import rest_api_source
+
+    def export(job: Job) -> None:
+        with tempfile.TemporaryDirectory() as working:
+            pipeline = dlt.pipeline(
+                "leads", destination=destination(job.path), dataset_name="exported", pipelines_dir=working
+            )
+            pipeline.run(rest_api_source(_dlt_source(job.url)), loader_file_format=file_format)
+
+    return export
 
 
 def _dlt(file_format: str) -> Export:

@@ -106,8 +106,13 @@ def _of_itself(runs: Sequence[Figures], our: Contestant, setting: Setting) -> It
     if setting.window is not None:
         above = statistics.median(run.wall - _least_seconds(run.calls, setting.window) for run in runs)
         yield Verdict(f"above what the window allows: {about}", above, 0.6, "s")
-    memory = (200 if our == OUR_PARQUET else 40) + (MB_OF_IDS if setting.leads >= MOST_LEADS else 0)
-    yield Verdict(f"peak memory: {about}", median(runs).peak_mb, memory, "MB")
+    yield Verdict(f"peak memory: {about}", median(runs).peak_mb, _most_mb(our, setting), "MB")
+
+
+def _most_mb(our: Contestant, setting: Setting) -> float:
+    if setting.fat:
+        return 300 if our == OUR_PARQUET else 200
+    return (200 if our == OUR_PARQUET else 40) + (MB_OF_IDS if setting.leads >= MOST_LEADS else 0)
 
 
 def _least_seconds(calls: int, window: int) -> float:

@@ -166,7 +166,7 @@ def test_what_stands_there_runs(page, runner_of, sandbox, tmp_path, monkeypatch)
 @pytest.mark.long
 @pytest.mark.parametrize("page", ON_POSTGRESQL, ids=lambda page: page.stem)
 def test_it_runs_on_postgresql(page, runner_of, sandbox, tmp_path, postgres, postgres_server, monkeypatch):
-    where = {"host": "127.0.0.1", "port": postgres_server.port, "login": "postgres", "schema": "postgres"}
+    where = {"host": "127.0.0.1", "port": postgres_server, "login": "postgres", "schema": "postgres"}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "postgres", **where}))
     runner_of(page)()
     check_outcome(page, sandbox, tmp_path)

@@ -59,7 +59,7 @@ def test_a_server_that_is_down_is_left_to_the_retries(monkeypatch, uri):
 )
 def test_what_people_must_mend_fails_at_once(postgres, mysql, postgres_server, mysql_server, monkeypatch, uri):
     with pytest.raises(PipedriveConfigError, match=r"^conn_id: the database cannot be reached: ") as caught:
-        connect(hook_of(monkeypatch, uri.format(postgres=postgres_server.port, mysql=mysql_server.port)))
+        connect(hook_of(monkeypatch, uri.format(postgres=postgres_server, mysql=mysql_server)))
     assert "hidden-word" not in str(caught.value)
     assert caught.value.__context__ is None
 
@@ -170,7 +170,7 @@ def test_a_right_that_lacks_is_told_before_the_read(postgres, postgres_server, m
     load(postgres, [["a", "first"]])
     postgres.execute("GRANT SELECT ON leads, leads_columns TO reader")
     postgres.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    hook = hook_of(monkeypatch, f"postgres://reader@127.0.0.1:{postgres_server.port}/postgres")
+    hook = hook_of(monkeypatch, f"postgres://reader@127.0.0.1:{postgres_server}/postgres")
     for table, mode in (("leads", "merge"), ("leads", "replace"), ("others", "append")):
         with pytest.raises(PipedriveConfigError, match=r"cannot be written to: .*permission denied"):
             check(hook, table, mode, TWO)

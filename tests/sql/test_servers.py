@@ -129,7 +129,7 @@ def test_a_lost_connection_leaves_the_table_as_it_was(postgres):
 def test_a_connection_that_gives_rows_as_dictionaries_is_no_trouble(postgres, postgres_server, monkeypatch):
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-    uri = f"postgres://postgres@127.0.0.1:{postgres_server.port}/postgres?cursor=dictcursor"
+    uri = f"postgres://postgres@127.0.0.1:{postgres_server}/postgres?cursor=dictcursor"
     monkeypatch.setenv("AIRFLOW_CONN_LEADS_DICTIONARIES", uri)
     dictionaries = postgres._replace(hook=PostgresHook("leads_dictionaries"))
     for _ in range(2):
