@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_TIMES_PARQUET = 1.4
-MOST_MB = 300
+MOST_MB = 40
+"""But for DuckDB, which works in this process and takes what memory there is."""
 
 
 class Contestant(NamedTuple):
@@ -181,7 +182,7 @@ def _report(results: dict[Contestant, list[dict[str, Any]]], left_out: Sequence[
     for one, found in medians.items():
         ratio = found["wall"] / parquet
         print(f"| {one.name} | {found['wall']:.2f} | {ratio:.1f} | {found['cpu']:.2f} | {found['peak_mb']:.0f} |")
-    measured = [one for one in OURS if one in medians]
+    measured = [one for one in OURS if one in medians and one != OUR_DUCKDB]
     judged = [Verdict(f"peak memory: {one.name}", medians[one]["peak_mb"], MOST_MB, "MB") for one in measured]
     duckdb = medians[OUR_DUCKDB]["wall"] / parquet
     judged.append(Verdict("ours DuckDB beside our Parquet export", duckdb, MOST_TIMES_PARQUET, "x its time"))

@@ -68,7 +68,8 @@ def _into(dialect_name: str, connect: Callable[..., Any]) -> Export:
     from airflow_provider_pipedrive_leads.api.connection import read_connection
     from airflow_provider_pipedrive_leads.client import PipedriveClient
     from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
-    from airflow_provider_pipedrive_leads.leads.reading.export import Window, deliver, rows_for
+    from airflow_provider_pipedrive_leads.leads.reading.export import Window, deliver
+    from airflow_provider_pipedrive_leads.leads.reading.lead_rows import rows_for
     from airflow_provider_pipedrive_leads.sql.loading import loading_table
 
     for module in IMPORTED_LATE:

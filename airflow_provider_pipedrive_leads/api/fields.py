@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of, plain
 from airflow_provider_pipedrive_leads.api.foreign_words import UUID
 from airflow_provider_pipedrive_leads.api.values import (
     bool_value,
@@ -317,24 +318,42 @@ def from_wire(field: CustomField, lead: Mapping[str, JSON]) -> object:
 
     :return: Decimal for numbers, date, time, label of an option, list of labels, id as int, text; ``{"amount",
         "currency"}`` for money, ``{"from", "until"}`` for ranges; None where the field is not set. An option that is
-        gone, or shares its label with another, comes as its id.
+        gone, or shares its label with another, comes as its id; what cannot be read comes as it is.
     """
-    value = lead.get(field.key)
+    whole = lead.get(field.key)
+    value = whole if field.type == "set" else plain(whole)
+
+    def part(name: str) -> JSON:
+        own = lead.get(f"{field.key}_{name}")
+        return part_of(whole, name) if own is None else own
+
     if field.type in RANGE_TYPES:
-        until = lead.get(f"{field.key}_until")
-        read = _PARSERS["date" if field.type == "daterange" else "time"]
-        ends = {"from": value, "until": until}
-        return {end: None if at is None else read(at) for end, at in ends.items()} if value or until else None
+        ends = {"from": value, "until": part("until")}
+        return {end: _parsed(field.type, at) for end, at in ends.items()} if any(ends.values()) else None
     if value is None or value == "":
         return None
-    currency = lead.get(f"{field.key}_currency")
+    currency = part("currency")
     if field.type == "monetary" and currency is not None:
-        return {"amount": Decimal(str(value)), "currency": currency}
+        return {"amount": _parsed(field.type, value), "currency": currency}
     if field.type == "enum":
-        return _label_or_id(field, value)
+        return ",".join(_label_or_id(field, item) for item in option_ids(value))
     if field.type == "set":
-        return [_label_or_id(field, item) for item in str(value).split(",")]
-    return _PARSERS.get(field.type, str)(value)
+        return [_label_or_id(field, item) for item in option_ids(value)]
+    return _parsed(field.type, value)
+
+
+def _parsed(field_type: str, value: JSON) -> object:
+    """Read a value by its field's type; what cannot be read comes as it is."""
+    if value is None:
+        return None
+    try:
+        return _PARSERS.get(field_type, _text)(value)
+    except (TypeError, ValueError, ArithmeticError):
+        return value
+
+
+def _text(value: JSON) -> JSON:
+    return value if isinstance(value, dict | list) else str(value)
 
 
 def _label_or_id(field: CustomField, option: JSON) -> str:
@@ -349,9 +368,9 @@ def _decimal(value: JSON) -> Decimal:
 
 _PARSERS: dict[str, Callable[[JSON], object]] = {
     "monetary": _decimal,
-    "date": lambda value: date.fromisoformat(str(value)[:10]),
-    "time": lambda value: time.fromisoformat(str(value)),
-    "boolean": lambda value: value in (True, 1, "1"),
+    **dict.fromkeys(("date", "daterange"), lambda value: date.fromisoformat(str(value)[:10])),
+    **dict.fromkeys(("time", "timerange"), lambda value: time.fromisoformat(str(value))),
+    "boolean": lambda value: value in (True, 1, "1", "true"),
     **dict.fromkeys(NUMBER_TYPES, _decimal),
     **dict.fromkeys(ID_TYPES, int),
 }

@@ -274,6 +274,10 @@ class LeadsApi(ABC):
         """Give the account's custom fields and labels; read once, then remembered."""
         return self._catalogue or self.read_catalogue()
 
+    def fresh_catalogue(self) -> Catalogue:
+        """Give them as they are now, since something was not found in those remembered."""
+        return self.read_catalogue()
+
     def wire_fields(self, fields: Mapping[str, object]) -> dict[str, JSON]:
         """Give fields by any name, with values as people write them, the API's form; see ``api.fields``."""
         return to_wire(fields, self.catalogue)

@@ -101,6 +101,13 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
             self._catalogue = self._catalogue_cache().get(self.read_catalogue)
         return self._catalogue
 
+    def fresh_catalogue(self) -> Catalogue:
+        """Give them as they were half a minute ago at most, since something was not found in those kept."""
+        from airflow_provider_pipedrive_leads.leads.catalogue_cache import SECONDS_FRESH
+
+        self._catalogue = self._catalogue_cache().get(self.read_catalogue, younger_than=SECONDS_FRESH)
+        return self._catalogue
+
     def wire_fields(self, fields: Mapping[str, object]) -> dict[str, JSON]:
         """Give fields by any name the API's form; what is not found in a kept catalogue is looked for in a new one."""
         try:
@@ -109,10 +116,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
             known = self._catalogue
             if known is None:
                 raise
-            from airflow_provider_pipedrive_leads.leads.catalogue_cache import SECONDS_FRESH
-
-            self._catalogue = self._catalogue_cache().get(self.read_catalogue, younger_than=SECONDS_FRESH)
-            if self._catalogue == known:
+            if self.fresh_catalogue() == known:
                 raise
         return super().wire_fields(fields)
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Asset, Context, RetryPolicy
 
-    from airflow_provider_pipedrive_leads.leads.reading.export import Exported, Rows
+    from airflow_provider_pipedrive_leads.leads.reading.export import Exported
+    from airflow_provider_pipedrive_leads.leads.reading.kept_names import KeptNames
+    from airflow_provider_pipedrive_leads.leads.reading.lead_rows import Rows
     from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream
 
 
@@ -150,7 +152,8 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
 
     def _transfer(self, context: Context, hook: PipedriveLeadsHook) -> dict[str, Any]:
         from airflow_provider_pipedrive_leads.leads.reading.columns import with_version
-        from airflow_provider_pipedrive_leads.leads.reading.export import rows_for
+        from airflow_provider_pipedrive_leads.leads.reading.export import reads_few
+        from airflow_provider_pipedrive_leads.leads.reading.lead_rows import rows_for, with_names
         from airflow_provider_pipedrive_leads.operators.lead_stream import LeadStream, report
 
         started = time.monotonic()
@@ -159,8 +162,19 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
             stream = LeadStream(self, context, hook, f"{self.conn_id} {self.table}", ids_kept=False)
             self._check(stream, database)
             completed = with_version if self.mode == "merge" else tuple
-            with rows_for(hook, self.columns, expand=self.expand, layout=self.layout, completed=completed) as rows:
-                exported = self._load(hook, database, stream, rows)
+
+            def load(names: KeptNames | None) -> Exported:
+                with rows_for(
+                    hook,
+                    self.columns,
+                    expand=self.expand,
+                    layout=self.layout,
+                    completed=completed,
+                    names=names,
+                ) as rows:
+                    return self._load(hook, database, stream, rows)
+
+            exported = with_names(hook, few=reads_few(stream.window), read=load)
         self._told = (hook, database, self.table, exported.columns, exported.rows)
         stream.finish(exported, hook.usage.first_reply_at)
         facts: dict[str, Any] = {
@@ -184,7 +198,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         from airflow_provider_pipedrive_leads.leads.reading.common_layout import GONE_KEY
         from airflow_provider_pipedrive_leads.leads.reading.complete import id_number
         from airflow_provider_pipedrive_leads.leads.reading.deleted import check_share, gone_leads
-        from airflow_provider_pipedrive_leads.leads.reading.export import deliver
+        from airflow_provider_pipedrive_leads.leads.reading.export import deliver_rows
         from airflow_provider_pipedrive_leads.operators.lead_stream import selection_of
         from airflow_provider_pipedrive_leads.sql.loading import keys_in_table, loading_table
 
@@ -195,14 +209,7 @@ class PipedriveLeadsToSqlOperator(BaseOperator):
         with loading_table(
             database, self.table, columns, mode=self.mode, run_key=stream.run_key, version=version
         ) as load:
-            exported = deliver(
-                hook,
-                selection_of(self).checked(),
-                rows.layout.shape,
-                lambda leads: load.write(rows.batch(leads)),
-                stream.window,
-                before=before,
-            )
+            exported = deliver_rows(hook, selection_of(self).checked(), rows, load.write, stream.window, before=before)
             if before:
                 since = stream.past.watermark if stream.past else None
                 exported.gone = gone_leads(hook, before, exported.ids, max_deleted=share, since=since)

@@ -16,7 +16,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.leads.loading.applying import Applying, Writer
 from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
-from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
+from airflow_provider_pipedrive_leads.leads.loading.mapping import UpToDateReader
 from airflow_provider_pipedrive_leads.leads.loading.planning import Plan, check_budget
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
 from airflow_provider_pipedrive_leads.leads.writing.settling import LONGEST_CALL
@@ -141,9 +141,8 @@ def load_leads(
     :raises PipedriveServerError: likewise, and another try may go better.
     """
     tries = Tries(memory, patience)
-    catalogue = api.read_catalogue()
-    reader = RowReader(load, catalogue)
-    with Plan(load, reader, catalogue) as plan, results:
+    reader = UpToDateReader(load, api)
+    with Plan(load, reader) as plan, results:
         plan.want(rows)
         tries.wait_for_the_last()
         plan.join(api)
@@ -158,7 +157,7 @@ def load_leads(
             _give_all_up(plan, results)
             results.flush()
             raise _too_many_failed(load, plan, results, transient=False)
-        writer = Writer(api, Comparison(catalogue), patience, key=str(reader.key.key), names=reader.names)
+        writer = Writer(api, Comparison(reader.catalogue), patience, key=str(reader.key.key), names=reader.names)
         applying = Applying(
             api,
             writer,

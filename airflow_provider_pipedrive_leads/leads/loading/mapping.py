@@ -11,10 +11,11 @@ from airflow_provider_pipedrive_leads.api.fields import near_names
 from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY, Fields, Pair, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
     from airflow_provider_pipedrive_leads.api.fields import Catalogue
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
 
 Slot = tuple[str, str | None, Target]
@@ -36,18 +37,88 @@ class Wanted(msgspec.Struct, gc=False):
     problem: str | None = None
 
 
+class UpToDateReader:
+    """Reads rows by names that are kept, and by new ones from the first row on that these do not suffice for.
+
+    :param load: which column fills which field.
+    :param api: knows the names.
+    :ivar catalogue: the names by which the last row was read.
+    :raises PipedriveConfigError: ``fields`` or ``key`` name what is no field.
+    """
+
+    def __init__(self, load: Load, api: LeadsApi) -> None:
+        self._load = load
+        self._fresh: Callable[[], Catalogue] | None = api.fresh_catalogue
+        self._columns: dict[str, None] = {}
+        self.catalogue = api.catalogue()
+        try:
+            self._reader = RowReader(load, self.catalogue)
+        except PipedriveConfigError:
+            if not self._renew():
+                raise
+
+    @property
+    def key(self) -> Target:
+        """The field that tells leads apart."""
+        return self._reader.key
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What each wire key filled so far is called."""
+        return self._reader.names
+
+    @property
+    def halves(self) -> dict[str, str]:
+        """The other half of each wire key that has one."""
+        return self._reader.halves
+
+    def read(self, values: Mapping[str, Any]) -> Wanted:
+        """Read a row.
+
+        :raises PipedriveConfigError: it has a column that is no lead field.
+        """
+        self._columns.update(dict.fromkeys(values))
+        try:
+            wanted = self._reader.read(values)
+        except PipedriveConfigError:
+            if not self._renew():
+                raise
+        else:
+            if wanted.problem is None or not self._renew():
+                return wanted
+        return self._reader.read(values)
+
+    def check_columns(self) -> None:
+        """See that every column asked for occurred somewhere, once all rows are read.
+
+        :raises PipedriveConfigError: one did not.
+        """
+        self._reader.check_columns()
+
+    def _renew(self) -> bool:
+        """Go on with new names if there are any, which is looked for once."""
+        if self._fresh is None:
+            return False
+        before, self.catalogue, self._fresh = self.catalogue, self._fresh(), None
+        if self.catalogue == before:
+            return False
+        self._reader = RowReader(self._load, self.catalogue, self._columns)
+        return True
+
+
 class RowReader:
     """Reads rows. Columns are looked at when they first occur: rows of JSON need not all have the same.
 
     :param load: which column fills which field.
     :param catalogue: of the account.
+    :param columns: that occurred already.
     :ivar key: the field that tells leads apart.
     :ivar names: what each wire key filled so far is called.
     :ivar halves: the other half of each wire key that has one.
     :raises PipedriveConfigError: ``fields`` or ``key`` name what is no field.
     """
 
-    def __init__(self, load: Load, catalogue: Catalogue) -> None:
+    def __init__(self, load: Load, catalogue: Catalogue, columns: Iterable[str] = ()) -> None:
         self._fields = Fields(catalogue)
         self.key = self._fields.find_key(load.key, load.key_prefix)
         self.names: dict[str, str] = {}
@@ -59,6 +130,7 @@ class RowReader:
         self._key_chosen = any(target is self.key for targets in self._chosen.values() for target in targets)
         self._columns: dict[str, tuple[Target, ...]] = {}
         self._slots: dict[tuple[str, ...], list[Slot]] = {}
+        self._learn(tuple(columns))
 
     def read(self, values: Mapping[str, Any]) -> Wanted:
         """Read a row.

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
-    from airflow_provider_pipedrive_leads.api.fields import Catalogue
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.files.row import Row
-    from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
+    from airflow_provider_pipedrive_leads.leads.loading.mapping import UpToDateReader
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
 
 AT_CREATION_ONLY = "origin_id"
@@ -86,13 +85,12 @@ class Plan:
     :ivar archiving: whether leads that no row names are to be archived.
     """
 
-    def __init__(self, load: Load, reader: RowReader, catalogue: Catalogue) -> None:
+    def __init__(self, load: Load, reader: UpToDateReader) -> None:
         self.cost = 0
         self.creates = self.updates = self.archives = self.unchanged = 0
         self.keyless = False
         self._load = load
         self._reader = reader
-        self._comparison = Comparison(catalogue)
         self._numbers = array("Q")
         self._states = bytearray()
         self._rows_by_key: dict[str, int] = {}
@@ -152,6 +150,7 @@ class Plan:
 
         :raises PipedriveValidationError: too many leads would be archived.
         """
+        self._comparison = Comparison(self._reader.catalogue)
         if self.rows or self._load.archive_missing:
             deliver(api, Selection(), self._shape(), self._match_all)
         self._conclude()

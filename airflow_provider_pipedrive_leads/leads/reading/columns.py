@@ -20,8 +20,10 @@ from msgspec.structs import astuple
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
+from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.reading.archiving import archived_at
+from airflow_provider_pipedrive_leads.leads.reading.kinds import in_kind
 from airflow_provider_pipedrive_leads.leads.reading.pages import Shape, headless
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ class Layout(msgspec.Struct, frozen=True):
     def batch(self, leads: Rows) -> Batch:
         """Read some leads, at least one, column by column."""
         values = dict(zip(self.keys, zip(*map(astuple, leads), strict=True), strict=True))
-        return [column.read(values) for column in self.columns]
+        return [in_kind(column.column.kind, column.read(values)) for column in self.columns]
 
 
 def layout_of(columns: Iterable[LeadColumn]) -> Layout:
@@ -205,7 +207,7 @@ def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
     told = LeadColumn(Column("archive_time", "moment", "archive_time"), _archive_times(str), ("archive_time",))
     columns.insert(STANDARD_KEYS.index("archive_time"), told)
     for field in catalogue.fields:
-        columns += [_plain(key, key, kind) for key, kind in _keyed_kinds(field).items()]
+        columns += [_of_field(key, key, kind, field) for key, kind in _keyed_kinds(field).items()]
     return columns
 
 
@@ -252,16 +254,18 @@ def _custom_columns(field: CustomField) -> list[LeadColumn]:
     key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
     name = safe_name(field.name) or f"field_{key[:8]}"
     if field.type == "monetary":
-        return [_plain(f"{name}_amount", key, kind), _plain(f"{name}_currency", f"{key}_currency", "text")]
-    if field.type in RANGE_TYPES:
-        return [_plain(f"{name}_from", key, kind), _plain(f"{name}_until", f"{key}_until", kind)]
-    if field.type == "address":
-        return [_plain(name, key, kind), *(_plain(f"{name}_{part}", f"{key}_{part}", kind) for part in ADDRESS_PARTS)]
+        parts: list[tuple[str, str, Kind]] = [("_amount", "", kind), ("_currency", "_currency", "text")]
+    elif field.type in RANGE_TYPES:
+        parts = [("_from", "", kind), ("_until", "_until", kind)]
+    elif field.type == "address":
+        parts = [("", "", kind), *((f"_{part}", f"_{part}", kind) for part in ADDRESS_PARTS)]
+    else:
+        parts = [("", "", kind)]
     if field.type == "enum":
         return [LeadColumn(Column(name, "text", key), _option_labels(field), (key,))]
     if field.type == "set":
         return [LeadColumn(Column(name, "texts", key), _option_lists(field), (key,))]
-    return [_plain(name, key, kind)]
+    return [_of_field(f"{name}{behind}", f"{key}{part}", kind, field) for behind, part, kind in parts]
 
 
 def safe_name(name: str) -> str:
@@ -288,9 +292,26 @@ def _plain(name: str, key: str, kind: Kind) -> LeadColumn:
     return LeadColumn(Column(name, kind, key), itemgetter(key), (key,))
 
 
+def _of_field(name: str, key: str, kind: Kind, field: CustomField) -> LeadColumn:
+    """A column of what leads have under a key of a custom field; a part may also stand within its value."""
+    if key == field.key:
+        return _plain(name, key, kind)
+    part = key.removeprefix(f"{field.key}_")
+
+    def read(values: Values) -> Sequence[Any]:
+        found, wholes = values[key], values[field.key]
+        if dict not in set(map(type, wholes)):
+            return found
+        return [part_of(whole, part) if own is None else own for own, whole in zip(found, wholes, strict=True)]
+
+    return LeadColumn(Column(name, kind, key), read, (key, field.key))
+
+
 def _part(key: str, part: str, kind: Kind) -> LeadColumn:
     def read(values: Values) -> list[Any]:
-        return [whole and whole.get(part) for whole in values[key]]
+        return [
+            whole.get(part) if isinstance(whole, dict) else whole if part == "amount" else None for whole in values[key]
+        ]
 
     return LeadColumn(Column(f"{key}_{part}", kind, f"{key}_{part}"), read, (key,))
 
@@ -313,17 +334,21 @@ def _label_names(labels: Mapping[str, str]) -> Read:
     def names(ids: tuple[str, ...]) -> list[str]:
         return [labels.get(label, label) for label in ids]
 
-    return lambda values: [names(tuple(ids or ())) for ids in values["label_ids"]]
+    return lambda values: [names(tuple(ids or ())) for ids in in_kind("texts", values["label_ids"])]
 
 
 def _option_labels(field: CustomField) -> Read:
     labels = _labels(field)
 
     def read(values: Values) -> list[str | None]:
-        options = (None if option is None else str(option).strip() for option in values[field.key])
+        options = [option if option is None else _one_option(option) for option in values[field.key]]
         return [None if option is None else labels.get(option, option) for option in options]
 
     return read
+
+
+def _one_option(option: Any) -> str:
+    return option.strip() if isinstance(option, str) else ",".join(option_ids(option))
 
 
 def _option_lists(field: CustomField) -> Read:
@@ -331,9 +356,11 @@ def _option_lists(field: CustomField) -> Read:
 
     @lru_cache(MOST_REMEMBERED)
     def texts(options: str) -> list[str]:
-        return [labels.get(option.strip(), option.strip()) for option in options.split(",") if option]
+        return [labels.get(option, option) for option in option_ids(options)]
 
-    return lambda values: [texts(str(options or "")) for options in values[field.key]]
+    return lambda values: [
+        texts(options if isinstance(options, str) else _one_option(options)) for options in values[field.key]
+    ]
 
 
 def _labels(field: CustomField) -> dict[str, str]:

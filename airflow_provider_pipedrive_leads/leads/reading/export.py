@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +12,13 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import GET_LEADS
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveDailyBudgetError
-from airflow_provider_pipedrive_leads.api.fields import Catalogue
 from airflow_provider_pipedrive_leads.files.destination import check, writing_lines, writing_table
 from airflow_provider_pipedrive_leads.files.suffixes import format_of
 from airflow_provider_pipedrive_leads.files.table import Column  # noqa: TC001 - msgspec reads the annotations
 from airflow_provider_pipedrive_leads.leads.reading.archiving import archived_at
-from airflow_provider_pipedrive_leads.leads.reading.columns import (
-    columns_for,
-    key_columns,
-    layout_of,
-    named_columns,
-    picked,
-)
-from airflow_provider_pipedrive_leads.leads.reading.common_layout import COMMON_EXPAND, common_columns
 from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, Reading, Selection, id_number
-from airflow_provider_pipedrive_leads.leads.reading.contacts_of_leads import ContactsOfLeads, checked_expand
 from airflow_provider_pipedrive_leads.leads.reading.deleted import Gone, KnownIds, gone_columns
+from airflow_provider_pipedrive_leads.leads.reading.lead_rows import FEW_LEADS, rows_for, with_names
 from airflow_provider_pipedrive_leads.leads.reading.pages import AS_GIVEN, LeadPages
 from airflow_provider_pipedrive_leads.leads.reading.walk import moment
 
@@ -39,16 +28,14 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
     from airflow_provider_pipedrive_leads.files.publishing import Place
     from airflow_provider_pipedrive_leads.files.table import Batch
-    from airflow_provider_pipedrive_leads.leads.reading.columns import Layout, LeadColumn
+    from airflow_provider_pipedrive_leads.leads.reading.kept_names import KeptNames
+    from airflow_provider_pipedrive_leads.leads.reading.lead_rows import Rows
     from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
 
 log = logging.getLogger(__name__)
 
-LAYOUTS = ("pipedrive", "common")
 SECONDS_BETWEEN_REPORTS = 2.0
 ANY_TIME = timedelta(seconds=1)
-GONE_KEYS = {"id", "is_deleted", "converted_deal_id"}
-"""What is known of a lead that is gone."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -98,73 +85,6 @@ class Exported(msgspec.Struct):
         return f"{self.rows} leads{f', {len(self.gone)} deleted' if self.gone else ''}"
 
 
-class Rows:
-    """Makes rows of leads, column by column.
-
-    :ivar layout: the columns, and the shape in which leads are to be read for them.
-    """
-
-    def __init__(self, layout: Layout, contacts: ContactsOfLeads | None, labels_there: Callable[[], object]) -> None:
-        self.layout = layout
-        self._contacts = contacts
-        self._labels_there = labels_there
-
-    def batch(self, leads: Sequence[Any]) -> Batch:
-        """Look up who belongs to some leads, as far as asked for, and read their columns."""
-        self._labels_there()
-        if self._contacts is not None:
-            self._contacts.look_up(leads)
-        return self.layout.batch(leads)
-
-    def batch_of_gone(self, gone: Sequence[Gone]) -> Batch:
-        """Rows of leads that are no longer there."""
-        texts = b"[" + b",".join(lead.text for lead in gone) + b"]"
-        batch = self.layout.batch(msgspec.json.decode(texts, type=list[self.layout.shape.row]))  # type: ignore[name-defined]
-        return [
-            values if column.keys and GONE_KEYS.issuperset(column.keys) else [None] * len(gone)
-            for column, values in zip(self.layout.columns, batch, strict=True)
-        ]
-
-
-@contextmanager
-def rows_for(
-    api: LeadsApi,
-    columns: str | Sequence[str] = "names",
-    *,
-    expand: Sequence[str] = (),
-    layout: str = "pipedrive",
-    more: Sequence[LeadColumn] = (),
-    completed: Callable[[Sequence[LeadColumn]], Sequence[LeadColumn]] = tuple,
-) -> Iterator[Rows]:
-    """Lay out rows, by a field catalogue that is asked for now (30 tokens); the labels come while pages are read.
-
-    :param columns: ``"names"``: readable columns; ``"keys"``: as the API gives it; or a list of column names.
-    :param expand: whose names, e-mails and phones to add: ``person``, ``organization``, ``owner``.
-    :param layout: ``"pipedrive"``, or ``"common"``: what unified CRM APIs give; ``columns`` then picks of that.
-    :param more: further columns behind.
-    :param completed: makes all columns that are laid out of those that were chosen.
-    :raises PipedriveConfigError: there is no such layout.
-    :raises PipedriveValidationError: there is no such column, or none such to add.
-    """
-    if layout not in LAYOUTS:
-        raise PipedriveConfigError(f"layout: {layout!r} is none of {', '.join(LAYOUTS)}.")
-    asked = checked_expand(expand)
-    if layout == "common":
-        asked = tuple(dict.fromkeys((*COMMON_EXPAND, *asked)))
-    catalogue = Catalogue(api.read_custom_fields(), {})
-    with ThreadPoolExecutor(1, thread_name_prefix="pipedrive-labels") as thread, ExitStack() as stack:
-        # The columns know this dict already; it is filled before the first row is made.
-        labels_there = thread.submit(lambda: catalogue.labels.update(api.read_labels())).result
-        contacts = stack.enter_context(ContactsOfLeads(api, asked)) if asked else None
-        if contacts is not None and layout == "common":
-            chosen = picked(columns, [*common_columns(contacts, catalogue), *more])
-        else:
-            taken = [column.name for column in [*key_columns(catalogue), *named_columns(catalogue)]]
-            joined = contacts.columns(taken) if contacts is not None else []
-            chosen = columns_for(columns, catalogue, [*joined, *more])
-        yield Rows(layout_of(completed(chosen)), contacts, labels_there)
-
-
 def export_leads(
     api: LeadsApi,
     selection: Selection,
@@ -201,18 +121,53 @@ def export_leads(
             lines.write([lead.text for lead in exported.gone])
         exported.files = lines.files
         return exported
-    with rows_for(api, columns, expand=expand, layout=layout, more=gone_columns() if known else ()) as rows:
-        shape = rows.layout.shape
-        with writing_table(place, rows.layout.table, rows_per_file=rows_per_file, run_key=run_key) as table:
-            exported = deliver(
-                api, selection, shape, lambda leads: table.write(rows.batch(leads)), window, before=before
-            )
+
+    def export(names: KeptNames | None) -> Exported:
+        more = gone_columns() if known else ()
+        with (
+            rows_for(api, columns, expand=expand, layout=layout, more=more, names=names) as rows,
+            writing_table(place, rows.layout.table, rows_per_file=rows_per_file, run_key=run_key) as table,
+        ):
+            exported = deliver_rows(api, selection, rows, table.write, window, before=before)
             exported.gone = known.gone(api, exported.ids) if known else []
             if exported.gone:
                 table.write(rows.batch_of_gone(exported.gone))
-    exported.files = table.files
-    exported.columns = rows.layout.table
-    return exported
+        exported.files = table.files
+        exported.columns = rows.layout.table
+        return exported
+
+    return with_names(api, few=reads_few(window), read=export)
+
+
+def reads_few(window: Window | None) -> bool:
+    """Whether few leads are expected, as far as anybody knows."""
+    if window is None:
+        return False
+    return window.changed_since is not None or (window.expected is not None and window.expected <= FEW_LEADS)
+
+
+def deliver_rows(
+    api: LeadsApi,
+    selection: Selection,
+    rows: Rows,
+    write: Callable[[Batch], None],
+    window: Window | None = None,
+    *,
+    before: Set[int | str] = frozenset(),
+) -> Exported:
+    """Read the selected leads and hand on their rows; see :func:`deliver`.
+
+    :raises StaleNamesError: the names are too old; new ones are in their place.
+    """
+    names = rows.names
+    if names is None:
+        return deliver(api, selection, rows.layout.shape, lambda leads: write(rows.batch(leads)), window, before=before)
+
+    def take(texts: Sequence[msgspec.Raw]) -> None:
+        names.check(texts)
+        write(rows.batch(rows.decoded(texts)))
+
+    return deliver(api, selection, AS_GIVEN, take, window, before=before)
 
 
 def deliver(

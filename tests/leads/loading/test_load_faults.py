@@ -22,7 +22,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.files.rows import rows_of
 from airflow_provider_pipedrive_leads.leads.loading.load import NOTE, Tries, seconds_to_wait
-from airflow_provider_pipedrive_leads.leads.loading.mapping import RowReader
+from airflow_provider_pipedrive_leads.leads.loading.mapping import UpToDateReader
 from airflow_provider_pipedrive_leads.leads.loading.planning import Plan
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
 from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
@@ -357,12 +357,12 @@ def test_leads_of_one_title_are_told_apart_by_key(sandbox, client, person_id):
     assert len(keyed(sandbox, prefix)) == 3
 
 
-def memory_kept(catalogue, length):
+def memory_kept(client, length):
     """Bytes that a plan keeps of rows of a length."""
     count = 5_000
     todo = read_load(key="origin_id", key_prefix="crm-")
     rows = ({"origin_id": str(n), "title": f"{n}", "requirements": f"{n}" + length * "x"} for n in range(count))
-    with Plan(todo, RowReader(todo, catalogue), catalogue) as plan:
+    with Plan(todo, UpToDateReader(todo, client)) as plan:
         tracemalloc.start()
         try:
             plan.want(rows_of(rows))
@@ -375,5 +375,4 @@ def memory_kept(catalogue, length):
 
 @pytest.mark.long
 def test_memory_holds_keys_and_not_rows(client):
-    catalogue = client.read_catalogue()
-    assert memory_kept(catalogue, 5_000) < 1.5 * memory_kept(catalogue, 500)
+    assert memory_kept(client, 5_000) < 1.5 * memory_kept(client, 500)

@@ -15,7 +15,8 @@ from upath import UPath
 
 from airflow_provider_pipedrive_leads.api.retries import MOST_REPEATS
 from airflow_provider_pipedrive_leads.leads.reading.complete import Filters, Selection
-from airflow_provider_pipedrive_leads.leads.reading.export import deliver, export_leads, rows_for
+from airflow_provider_pipedrive_leads.leads.reading.export import deliver, export_leads
+from airflow_provider_pipedrive_leads.leads.reading.lead_rows import rows_for
 from airflow_provider_pipedrive_leads.leads.waiting.changes import cursor_at, poll
 from airflow_provider_pipedrive_leads.leads.waiting.first_look import look_for_leads
 from airflow_provider_pipedrive_leads.sql.loading import loading_table

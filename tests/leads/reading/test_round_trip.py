@@ -18,7 +18,8 @@ from pyarrow import parquet
 from upath import UPath
 
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
-from airflow_provider_pipedrive_leads.leads.reading.export import deliver, export_leads, rows_for
+from airflow_provider_pipedrive_leads.leads.reading.export import deliver, export_leads
+from airflow_provider_pipedrive_leads.leads.reading.lead_rows import rows_for
 from airflow_provider_pipedrive_leads.sql.loading import loading_table
 from tests.sql.conftest import duckdb, mysql, mysql_server, postgres, postgres_server, sqlite  # noqa: F401
 
