@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.fields import ID_TYPES, RANGE_TYPES
+from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of, plain
 from airflow_provider_pipedrive_leads.leads.reading.columns import attribute
 
 if TYPE_CHECKING:
@@ -87,12 +88,7 @@ def _truth(value: JSON) -> bool:
 
 
 def _same_options(wanted: JSON, present: JSON) -> bool:
-    return _option_ids(wanted) == _option_ids(present)
-
-
-def _option_ids(value: JSON) -> set[str]:
-    items = value if isinstance(value, list) else str(value).split(",")
-    return {str(item).strip() for item in items}
+    return set(option_ids(wanted)) == set(option_ids(present))
 
 
 def _money(amounts: Alike) -> Alike:
@@ -157,8 +153,11 @@ class Comparison:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._kinds = dict(STANDARD)
+        self._fields: dict[str, str] = {}
         for field in catalogue.fields:
-            self._kinds.update(_kinds_of(field))
+            kinds = _kinds_of(field)
+            self._kinds.update(kinds)
+            self._fields.update(dict.fromkeys(kinds, field.key))
         self._attributes = {key: attribute(key) for key in self._kinds}
 
     def differing(self, wanted: Mapping[str, JSON], lead: Any) -> list[str]:
@@ -170,9 +169,18 @@ class Comparison:
         names = []
         for key, value in wanted.items():
             found = getattr(lead, attributes[key])
-            if value != found and not _alike(kinds[key].stored, value, found):
+            if value != found and not _alike(kinds[key].stored, value, self._flat(key, found, lead)):
                 names.append(key)
         return names
+
+    def _flat(self, key: str, found: JSON, lead: Any) -> JSON:
+        """What a lead has under a key of a custom field, in v1's form, though it may be in another."""
+        field = self._fields.get(key)
+        if field is None:
+            return found
+        if found is None and key != field:
+            return part_of(getattr(lead, self._attributes[field]), key.removeprefix(f"{field}_"))
+        return plain(found)
 
     def rewritten(self, sent: Mapping[str, JSON], lead: Mapping[str, JSON]) -> list[str]:
         """Name the keys under which a lead came back with something else than was sent."""

@@ -19,6 +19,7 @@ from airflow_provider_pipedrive_leads.api.operations import MOST_IDS
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.reading.columns import LeadColumn
 from airflow_provider_pipedrive_leads.leads.reading.complete import MOST_AHEAD
+from airflow_provider_pipedrive_leads.leads.reading.kept_names import StaleNamesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -148,7 +149,7 @@ class ContactsOfLeads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if kind not in (None, StaleNamesError):  # what begins anew needs its connections
             self._api.interrupt()
         self.close()
 

@@ -6,6 +6,7 @@ stays as it is; a destination with types then refuses it and names the column.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -33,10 +34,13 @@ USUAL: dict[Kind, set[type]] = {
 def in_kind(kind: Kind, values: Sequence[Any]) -> Sequence[Any]:
     """Give the values of a column; those that are as usual come as they are."""
     usual = USUAL.get(kind)
-    if usual is None or not (set(map(type, values)) - {type(None)} - usual):
+    if usual is None:
+        return values
+    are_usual = not (set(map(type, values)) - {type(None)} - usual)
+    if are_usual and (kind != "texts" or not (set(map(type, chain.from_iterable(filter(None, values)))) - {str})):
         return values
     read = READ[kind]
-    return [value if value is None or type(value) in usual else read(value) for value in values]
+    return [value if value is None or (type(value) in usual and kind != "texts") else read(value) for value in values]
 
 
 def _text(value: Any) -> Any:

@@ -22,6 +22,7 @@ from airflow_provider_pipedrive_leads.api.paging import smaller
 from airflow_provider_pipedrive_leads.api.replies import read_page, server_time
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.reading.complete import LARGEST_PAGE, MOST_AHEAD, is_in_order
+from airflow_provider_pipedrive_leads.leads.reading.kept_names import StaleNamesError
 from airflow_provider_pipedrive_leads.leads.reading.walk import LEAST_ROWS, Page
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class LeadPages:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if kind is not None:
+        if kind not in (None, StaleNamesError):  # what begins anew needs its connections
             self._api.interrupt()
         wait(self._asked, SECONDS_TO_STOP)
 
