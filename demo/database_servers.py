@@ -180,6 +180,8 @@ def serving(
         if process.poll() is not None:
             raise NoServerError(log.read_text())
         yield port
+        if process.poll() is not None:
+            raise NoServerError(f"The server ended by itself ({process.returncode}):\n{log.read_text()}")
     finally:
         process.send_signal(stop)
         process.wait()

@@ -105,6 +105,6 @@ CELLS: dict[str, Callable[[Sequence[Any]], Sequence[str]]] = {
     "integer": number_cells,
     "number": number_cells,
     "boolean": boolean_cells,
-    "texts": json_cells,
+    "list<string>": json_cells,
     "json": json_cells,
 }

@@ -1,14 +1,14 @@
 """Parquet: typed columns, zstd, statistics. Needs pyarrow, the extra ``parquet``; imported here only, when needed.
 
-======= ==============================   ======= =========================
-kind    Parquet                          kind    Parquet
-======= ==============================   ======= =========================
-text    string                           time    time, whole seconds
-integer 64 bits                          moment  timestamp, ms, UTC
-number  double                           texts   list of strings
-boolean boolean                          json    string that holds JSON
+======= ==========   ============ ======================
+kind    Parquet      kind         Parquet
+======= ==========   ============ ======================
+text    string       time         time, whole seconds
+integer 64 bits      timestamp    timestamp, ms, UTC
+number  double       list<string> list of strings
+boolean boolean      json         string that holds JSON
 date    date
-======= ==============================   ======= =========================
+======= ==========   ============ ======================
 
 Each column's metadata holds its ``key``: what it was made from, stable when people rename a field.
 """
@@ -151,8 +151,8 @@ def arrow_types() -> dict[str, Any]:
         "boolean": pa.bool_(),
         "date": pa.date32(),
         "time": pa.time32("s"),
-        "moment": pa.timestamp("ms", tz="UTC"),
-        "texts": pa.list_(pa.string()),
+        "timestamp": pa.timestamp("ms", tz="UTC"),
+        "list<string>": pa.list_(pa.string()),
         "json": pa.string(),
     }
 
@@ -161,7 +161,7 @@ PLAIN: dict[str, set[type]] = {
     "integer": {int},
     "number": {int, float},
     "boolean": {bool},
-    "texts": {list},
+    "list<string>": {list},
 }
 """Types that Arrow converts all at once. It would take others too, but silently cut 1.5 to 1 and make True 1.0."""
 
@@ -281,6 +281,6 @@ FITTING: dict[str, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "date": date.fromisoformat,
     "time": _time,
-    "moment": _moment,
-    "texts": _texts,
+    "timestamp": _moment,
+    "list<string>": _texts,
 }

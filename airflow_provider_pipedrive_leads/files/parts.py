@@ -16,7 +16,6 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
 from airflow_provider_pipedrive_leads.files.publishing import mark_of
-from airflow_provider_pipedrive_leads.files.table import Kind  # noqa: TC001  # msgspec reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,10 +42,13 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class NamedKind(msgspec.Struct, frozen=True):
-    """A column as a manifest shows it."""
+    """A column as a manifest shows it.
+
+    :param kind: one of ``files.table.Kind``; earlier versions called a timestamp ``moment``, a list ``texts``.
+    """
 
     name: str
-    kind: Kind
+    kind: str
 
 
 class Manifest(msgspec.Struct, frozen=True):

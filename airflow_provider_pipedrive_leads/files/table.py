@@ -2,19 +2,19 @@
 
 A batch holds one sequence of values for each column, all equally long. None is allowed everywhere. Besides that:
 
-========= =====================================================================
-kind      value
-========= =====================================================================
-text      str
-integer   int
-number    int or float
-boolean   bool
-date      str, ``2026-01-31``
-time      str, ``09:30:00``
-moment    str, ISO 8601 in UTC, ``2026-01-31T09:30:00.123Z``
-texts     list of str
-json      what JSON can hold: dict, list, text, number
-========= =====================================================================
+============ ==================================================================
+kind         value
+============ ==================================================================
+text         str
+integer      int
+number       int or float
+boolean      bool
+date         str, ``2026-01-31``
+time         str, ``09:30:00``
+timestamp    str, ISO 8601 in UTC, ``2026-01-31T09:30:00.123Z``
+list<string> list of str
+json         what JSON can hold: dict, list, text, number
+============ ==================================================================
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-Kind = Literal["text", "integer", "number", "boolean", "date", "time", "moment", "texts", "json"]
+Kind = Literal["text", "integer", "number", "boolean", "date", "time", "timestamp", "list<string>", "json"]
 Batch = Sequence[Sequence[Any]]
 
 

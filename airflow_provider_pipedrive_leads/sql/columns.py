@@ -35,8 +35,8 @@ TAKEN_BY: dict[Kind, set[str]] = {
     "boolean": {"boolean", "bool", "tinyint", "bit"},
     "date": {"date"} | _MOMENTS,
     "time": {"time"},
-    "moment": _MOMENTS,
-    "texts": _JSON,
+    "timestamp": _MOMENTS,
+    "list<string>": _JSON,
     "json": _JSON,
 }
 """The first words of the types that take a kind; text takes every kind."""

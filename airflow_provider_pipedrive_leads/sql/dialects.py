@@ -74,8 +74,8 @@ class Portable:
         "boolean": "BOOLEAN",
         "date": "DATE",
         "time": "TIME",
-        "moment": "TIMESTAMP",
-        "texts": "TEXT",
+        "timestamp": "TIMESTAMP",
+        "list<string>": "TEXT",
         "json": "TEXT",
     }
     key_type = "VARCHAR(36)"
@@ -211,8 +211,8 @@ class Postgres(_OnConflict):
 
     types: ClassVar[Mapping[Kind, str]] = {
         **Portable.types,
-        "moment": "TIMESTAMP WITH TIME ZONE",
-        "texts": "JSONB",
+        "timestamp": "TIMESTAMP WITH TIME ZONE",
+        "list<string>": "JSONB",
         "json": "JSONB",
     }
 
@@ -290,8 +290,8 @@ class MySql(Portable):
     types: ClassVar[Mapping[Kind, str]] = {
         **Portable.types,
         "text": "MEDIUMTEXT CHARACTER SET utf8mb4",
-        "moment": "DATETIME(3)",
-        "texts": "JSON",
+        "timestamp": "DATETIME(3)",
+        "list<string>": "JSON",
         "json": "JSON",
     }
     key_type = "VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
@@ -362,7 +362,7 @@ class MySql(Portable):
 class Sqlite(_OnConflict):
     """SQLite: moments, lists and objects are text."""
 
-    types: ClassVar[Mapping[Kind, str]] = {**Portable.types, "moment": "TEXT"}
+    types: ClassVar[Mapping[Kind, str]] = {**Portable.types, "timestamp": "TEXT"}
     light_begin = "BEGIN"
 
     def open(self, hook: DbApiHook) -> Session:
@@ -399,8 +399,8 @@ class DuckDb(_OnConflict):
 
     types: ClassVar[Mapping[Kind, str]] = {
         **Portable.types,
-        "moment": "TIMESTAMP WITH TIME ZONE",
-        "texts": "JSON",
+        "timestamp": "TIMESTAMP WITH TIME ZONE",
+        "list<string>": "JSON",
         "json": "JSON",
     }
     added_flag = "BOOLEAN DEFAULT FALSE"

@@ -167,7 +167,7 @@ class TableLoad:
         typed = [(column, type_of(column, dialect, target.key)) for column in columns]
         name = self._staging_name("rows")
         self._fresh = dialect.staging(session, name, typed, self._reader)
-        looked = (Column("as_of", "moment", "as_of"), dialect.types["moment"])
+        looked = (Column("as_of", "timestamp", "as_of"), dialect.types["timestamp"])
         self._gone = StagingTable(
             session, dialect, self._staging_name("gone"), [typed[self._key], looked], self._reader
         )

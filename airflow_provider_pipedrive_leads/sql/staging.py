@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.sql.session import Session
     from airflow_provider_pipedrive_leads.sql.values import Reader
 
-AS_TEXT = ("text", "texts", "json")
+AS_TEXT = ("text", "list<string>", "json")
 """Kinds of values that lie in the file as the texts that the table will hold."""
 TYPES: dict[str, set[type]] = {
-    **{kind: {str} for kind in ("date", "time", "moment")},
+    **{kind: {str} for kind in ("date", "time", "timestamp")},
     "integer": {int},
     "boolean": {bool},
 }

@@ -46,8 +46,8 @@ class Reader:
             "number": _usual_numbers,
             "boolean": _usual_booleans,
             "date": _usual_dates,
-            "moment": self._usual_moments,
-            "texts": self._usual_lists,
+            "timestamp": self._usual_moments,
+            "list<string>": self._usual_lists,
             "json": self._usual_json,
         }
         self._reads: dict[Kind, Callable[[Any], Any]] = {
@@ -57,8 +57,8 @@ class Reader:
             "boolean": _boolean,
             "date": _date,
             "time": _time,
-            "moment": self._moment,
-            "texts": self._texts,
+            "timestamp": self._moment,
+            "list<string>": self._texts,
             "json": self._json,
         }
 

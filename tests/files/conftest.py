@@ -21,8 +21,8 @@ COLUMNS = [
     Column("was_seen", "boolean", "was_seen"),
     Column("expected_close_date", "date", "expected_close_date"),
     Column("call_at", "time", "ab" * 20),
-    Column("add_time", "moment", "add_time"),
-    Column("labels", "texts", "label_ids"),
+    Column("add_time", "timestamp", "add_time"),
+    Column("labels", "list<string>", "label_ids"),
     Column('Größe, "B2B"\nin Stück', "json", "cd" * 20),
 ]
 ROWS = [

@@ -58,7 +58,7 @@ def test_csv_holds_every_value(table, read, tmp_path, suffix):
     assert len(found) == len(table.rows)
     for record, row in zip(found, table.rows, strict=True):
         for column, cell, value in zip(table.columns, record, row, strict=True):
-            if value is not None and column.kind in ("texts", "json"):
+            if value is not None and column.kind in ("list<string>", "json"):
                 assert json.loads(cell) == value
             elif isinstance(value, int | float) and not isinstance(value, bool):
                 assert type(value)(cell) == value
@@ -141,7 +141,7 @@ def parquet_value(kind, value):
         return date.fromisoformat(value)
     if kind == "time":
         return time.fromisoformat(value)
-    if kind == "moment":
+    if kind == "timestamp":
         return datetime.fromisoformat(value).astimezone(UTC)
     return float(value) if kind == "number" else value
 
@@ -194,11 +194,11 @@ def test_a_group_of_parquet_ends_early_where_rows_weigh_much(tmp_path, monkeypat
         ("integer", ["3", "-4.0", "1e3"], [3, -4, 1000]),
         ("number", [1, 2.5, "3.25", 2**60], [1.0, 2.5, 3.25, 2.0**60]),
         (
-            "moment",
+            "timestamp",
             ["2026-01-31 09:30:00", "2026-01-31T11:30:00+02:00"],
             [datetime(2026, 1, 31, 9, 30, tzinfo=UTC)] * 2,
         ),
-        ("texts", [("a", None), None], [["a", None], None]),
+        ("list<string>", [("a", None), None], [["a", None], None]),
     ],
 )
 def test_parquet_takes_what_fits_without_loss(read, tmp_path, kind, values, read_back):
@@ -214,8 +214,8 @@ UNFIT = {
     "boolean": [1, "true"],
     "date": ["2026-02-30", "", 5, "31.01.2026"],
     "time": ["24:00:00", "09:30:00.5", "x"],
-    "moment": ["2026-01-31T09:30:00.123456Z", "soon", 5],
-    "texts": ["ab", [1], {"a": 1}],
+    "timestamp": ["2026-01-31T09:30:00.123456Z", "soon", 5],
+    "list<string>": ["ab", [1], {"a": 1}],
 }
 FITTING = {"text": "a", "integer": 1, "number": 1.5, "boolean": True, "date": "2026-01-31", "time": "09:30:00"}
 

@@ -15,6 +15,7 @@ from upath import UPath
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.destination import writing_lines, writing_table
+from airflow_provider_pipedrive_leads.files.rows import reading_rows
 from airflow_provider_pipedrive_leads.files.table import Column
 
 pytestmark = pytest.mark.slow
@@ -130,6 +131,7 @@ KILLED = """
 import os, signal, sys
 from upath import UPath
 from airflow_provider_pipedrive_leads.files.destination import writing_table
+from airflow_provider_pipedrive_leads.files.rows import reading_rows
 from airflow_provider_pipedrive_leads.files.table import Column
 columns = [Column("id", "integer", "id"), Column("title", "text", "title")]
 rows_per_file = int(sys.argv[2]) or None
@@ -208,6 +210,7 @@ SMALL_DISK = """
 import random, resource, sys
 from upath import UPath
 from airflow_provider_pipedrive_leads.files.destination import writing_table
+from airflow_provider_pipedrive_leads.files.rows import reading_rows
 from airflow_provider_pipedrive_leads.files.table import Column
 if int(sys.argv[3]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
@@ -268,3 +271,15 @@ def test_a_full_disk_leaves_what_was_there_and_says_where(small_disk, suffix, ro
         assert listing(path) == before
     else:
         assert (listing(small_disk), path.read_text()) == ([path.name], "yesterday")
+
+
+def test_a_manifest_of_an_earlier_version_is_read_and_replaced(tmp_path):
+    folder = tmp_path / "leads.csv"
+    export(folder, 6)
+    old = {**manifest(folder), "columns": [{"name": "id", "kind": "texts"}, {"name": "title", "kind": "moment"}]}
+    (folder / "_manifest.json").write_text(json.dumps(old))
+    with reading_rows(UPath(folder)) as found:
+        assert [row.values["id"] for row in found] == [str(number) for number in range(6)]
+    export(folder, 3)
+    assert listing(folder) == ["_manifest.json", *(part["name"] for part in manifest(folder)["files"])]
+    assert manifest(folder)["rows"] == 3

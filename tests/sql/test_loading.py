@@ -21,8 +21,8 @@ ALL_KINDS = [
     Column("seen", "boolean", "k3"),
     Column("day", "date", "k4"),
     Column("hour", "time", "k5"),
-    Column("changed", "moment", "k6"),
-    Column("labels", "texts", "k7"),
+    Column("changed", "timestamp", "k6"),
+    Column("labels", "list<string>", "k7"),
     Column("rest", "json", "k8"),
 ]
 AWKWARD = "tab\t nl\n cr\r back\\slash \\N \"double\" 'single' `tick` %s %% ? :x {y} ünï 🎉 漢字 ,;"
@@ -56,7 +56,7 @@ def wire(kind, value):
     """The wire form of what a driver gives."""
     if value is None:
         return None
-    if kind in ("texts", "json"):
+    if kind in ("list<string>", "json"):
         return json.loads(value)
     if kind == "boolean":
         return bool(value)
@@ -65,7 +65,7 @@ def wire(kind, value):
     if isinstance(value, datetime):
         value = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
         return value.isoformat(timespec="milliseconds") + "Z"
-    if kind == "moment" and not value.endswith("Z"):
+    if kind == "timestamp" and not value.endswith("Z"):
         return f"{value}Z"
     return value.isoformat() if isinstance(value, date | time) else value
 
@@ -73,12 +73,12 @@ def wire(kind, value):
 def read(database, columns=TWO, table="leads", more="is_deleted"):
     names = ", ".join(database.quoted(column.name) for column in columns)
     if database.name == "duckdb":
-        zoned = [c.name for c in columns if c.kind == "moment"]
+        zoned = [c.name for c in columns if c.kind == "timestamp"]
         for name in zoned:
             names = names.replace(f'"{name}"', f"strftime(\"{name}\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%g')")
     if database.name == "postgres":
         for column in columns:
-            if column.kind in ("texts", "json"):
+            if column.kind in ("list<string>", "json"):
                 names = names.replace(f'"{column.name}"', f'"{column.name}"::text')
     rows = database.fetch(f"SELECT {names}, {more} FROM {table} ORDER BY 1")
     kinds = [*(column.kind for column in columns), "boolean"]
@@ -287,7 +287,7 @@ def test_moments_are_in_utc_in_a_column_that_knows_no_zone(kind, request, monkey
     """The servers are set to Tokyo's time."""
     database = request.getfixturevalue(kind)
     database.execute("CREATE TABLE leads (id VARCHAR(36) PRIMARY KEY, changed TIMESTAMP NULL)")
-    load(database, [["a", "2026-01-31T09:30:00.000Z"]], [TWO[0], Column("changed", "moment", "c")])
+    load(database, [["a", "2026-01-31T09:30:00.000Z"]], [TWO[0], Column("changed", "timestamp", "c")])
     shown = "UNIX_TIMESTAMP(changed)" if database.name == "mysql" else "extract(epoch FROM changed)"
     assert [int(moment) for (moment,) in database.fetch(f"SELECT {shown} FROM leads")] == [1_769_851_800]
 
@@ -312,9 +312,9 @@ def test_a_first_load_that_fails_makes_no_table(database):
         ("date", "31.01.2026"),
         ("date", 5),
         ("time", "noon"),
-        ("moment", "yesterday"),
-        ("texts", ["a", 1]),
-        ("texts", "a"),
+        ("timestamp", "yesterday"),
+        ("list<string>", ["a", 1]),
+        ("list<string>", "a"),
         ("json", {1, object()}),
     ],
 )
@@ -337,7 +337,7 @@ def test_a_row_without_key_and_batches_of_another_shape_are_refused(sqlite):
 
 
 def test_nul_characters_are_taken_out_and_counted(database):
-    columns = [*TWO, Column("labels", "texts", "l"), Column("rest", "json", "r")]
+    columns = [*TWO, Column("labels", "list<string>", "l"), Column("rest", "json", "r")]
     rest = {"k\0": ["\0", "\\u0000", 1]}
     done = load(database, [["a", "x\0y\0", ["\0z"], rest]], columns)
     assert read(database, columns) == [["a", "xy", ["z"], {"k": ["", "\\u0000", 1]}, False]]
@@ -389,7 +389,7 @@ def test_without_the_extra_the_remedy_is_named(sqlite, monkeypatch):
         check(sqlite.hook, "leads", "merge")
 
 
-DATED = [*TWO, Column("changed", "moment", "update_time")]
+DATED = [*TWO, Column("changed", "timestamp", "update_time")]
 FIRST, SECOND, THIRD = (f"2026-01-31T09:30:0{second}.250Z" for second in (1, 2, 3))
 
 

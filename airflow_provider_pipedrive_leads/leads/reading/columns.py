@@ -35,13 +35,13 @@ STANDARD_KINDS: dict[str, Kind] = {
     "title": "text",
     "owner_id": "integer",
     "creator_id": "integer",
-    "label_ids": "texts",
+    "label_ids": "list<string>",
     "value": "json",
     "expected_close_date": "date",
     "person_id": "integer",
     "organization_id": "integer",
     "is_archived": "boolean",
-    "archive_time": "moment",
+    "archive_time": "timestamp",
     "source_name": "text",
     "source_deal_id": "integer",
     "origin": "text",
@@ -50,8 +50,8 @@ STANDARD_KINDS: dict[str, Kind] = {
     "channel_id": "text",
     "was_seen": "boolean",
     "next_activity_id": "integer",
-    "add_time": "moment",
-    "update_time": "moment",
+    "add_time": "timestamp",
+    "update_time": "timestamp",
     "visible_to": "text",
     "cc_email": "text",
 }
@@ -181,7 +181,7 @@ def with_version(columns: Sequence[LeadColumn]) -> Sequence[LeadColumn]:
     if version_of(columns) is not None:
         return columns
     key = VERSION_KEYS[-1]
-    return [*columns, LeadColumn(Column(key, "moment", key), itemgetter("update_time"), ("update_time",))]
+    return [*columns, LeadColumn(Column(key, "timestamp", key), itemgetter("update_time"), ("update_time",))]
 
 
 def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[LeadColumn]:
@@ -204,7 +204,7 @@ def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[L
 def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """One column for each key that a lead can have, in the API's order, custom fields last."""
     columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items() if key != "archive_time"]
-    told = LeadColumn(Column("archive_time", "moment", "archive_time"), _archive_times(str), ("archive_time",))
+    told = LeadColumn(Column("archive_time", "timestamp", "archive_time"), _archive_times(str), ("archive_time",))
     columns.insert(STANDARD_KEYS.index("archive_time"), told)
     for field in catalogue.fields:
         columns += [_of_field(key, key, kind, field) for key, kind in _keyed_kinds(field).items()]
@@ -241,7 +241,9 @@ def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
         else:
             columns.append(_plain(key, key, kind))
         if key == "label_ids":
-            columns.append(LeadColumn(Column("labels", "texts", "labels"), _label_names(catalogue.labels), (key,)))
+            columns.append(
+                LeadColumn(Column("labels", "list<string>", "labels"), _label_names(catalogue.labels), (key,))
+            )
     taken = {column.name for column in columns}
     for field in catalogue.fields:
         new = _unique(_custom_columns(field), taken)
@@ -264,7 +266,7 @@ def _custom_columns(field: CustomField) -> list[LeadColumn]:
     if field.type == "enum":
         return [LeadColumn(Column(name, "text", key), _option_labels(field), (key,))]
     if field.type == "set":
-        return [LeadColumn(Column(name, "texts", key), _option_lists(field), (key,))]
+        return [LeadColumn(Column(name, "list<string>", key), _option_lists(field), (key,))]
     return [_of_field(f"{name}{behind}", f"{key}{part}", kind, field) for behind, part, kind in parts]
 
 
@@ -334,7 +336,7 @@ def _label_names(labels: Mapping[str, str]) -> Read:
     def names(ids: tuple[str, ...]) -> list[str]:
         return [labels.get(label, label) for label in ids]
 
-    return lambda values: [names(tuple(ids or ())) for ids in in_kind("texts", values["label_ids"])]
+    return lambda values: [names(tuple(ids or ())) for ids in in_kind("list<string>", values["label_ids"])]
 
 
 def _option_labels(field: CustomField) -> Read:

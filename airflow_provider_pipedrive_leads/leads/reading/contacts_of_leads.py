@@ -103,8 +103,8 @@ Told = tuple[str, "Kind", "Callable[[Any], Any]"]
 COLUMNS: dict[str, tuple[Told, ...]] = {
     "person": (
         ("name", "text", attrgetter("name")),
-        ("emails", "texts", lambda person: _texts(person.emails)),
-        ("phones", "texts", lambda person: _texts(person.phones)),
+        ("emails", "list<string>", lambda person: _texts(person.emails)),
+        ("phones", "list<string>", lambda person: _texts(person.phones)),
     ),
     "organization": (("name", "text", attrgetter("name")),),
     "owner": (("name", "text", attrgetter("name")), ("email", "text", attrgetter("email"))),

@@ -26,8 +26,8 @@ USUAL: dict[Kind, set[type]] = {
     "boolean": {bool},
     "date": {str},
     "time": {str},
-    "moment": {str},
-    "texts": {list},
+    "timestamp": {str},
+    "list<string>": {list},
 }
 
 
@@ -36,11 +36,12 @@ def in_kind(kind: Kind, values: Sequence[Any]) -> Sequence[Any]:
     usual = USUAL.get(kind)
     if usual is None:
         return values
-    are_usual = not (set(map(type, values)) - {type(None)} - usual)
-    if are_usual and (kind != "texts" or not (set(map(type, chain.from_iterable(filter(None, values)))) - {str})):
-        return values
-    read = READ[kind]
-    return [value if value is None or (type(value) in usual and kind != "texts") else read(value) for value in values]
+    if set(map(type, values)) - {type(None)} - usual:
+        read = READ[kind]
+        return [value if value is None or type(value) in usual else read(value) for value in values]
+    if kind == "list<string>" and set(map(type, chain.from_iterable(filter(None, values)))) - {str}:
+        return [None if value is None else option_ids(value) for value in values]
+    return values
 
 
 def _text(value: Any) -> Any:
@@ -85,6 +86,6 @@ READ: dict[Kind, Callable[[Any], Any]] = {
     "boolean": _boolean,
     "date": _moment,
     "time": _moment,
-    "moment": _moment,
-    "texts": option_ids,
+    "timestamp": _moment,
+    "list<string>": option_ids,
 }

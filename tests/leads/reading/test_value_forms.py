@@ -170,8 +170,8 @@ def test_a_load_finds_nothing_to_change(more):
         ("boolean", [], []),
         ("text", 1.5, "1.5"),
         ("text", {"value": None}, None),
-        ("texts", "a,b", ["a", "b"]),
-        ("moment", 5, 5),
+        ("list<string>", "a,b", ["a", "b"]),
+        ("timestamp", 5, 5),
         ("json", {"value": 5}, {"value": 5}),
     ],
 )
