@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -111,6 +112,13 @@ class AmpleSandbox(Sandbox):
 
 def _with_burst_limit(connection: dict[str, Any]) -> dict[str, Any]:
     return {**connection, "extra": {**connection["extra"], "burst_limit": AMPLE}}
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """Let nothing be known of an account from a test before, whose server may have had the same port."""
+    client_module._paces.clear()
+    shutil.rmtree(HOME / "tmp" / f"pipedrive-leads-{os.getuid()}", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_pipedrive_leads import client as client_module
+from airflow_provider_pipedrive_leads.api.connection import read_connection
+from airflow_provider_pipedrive_leads.api.fields import Catalogue
+from airflow_provider_pipedrive_leads.api.pacing import BurstWindow
+from airflow_provider_pipedrive_leads.client import account_of
+from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
+
 TESTS = Path(__file__).parent
 BY_HAND = ("cluster", "live")
 """Rooms whose tests stand apart: they meet real outages and real accounts, which take real time."""
@@ -63,3 +70,15 @@ def test_a_test_that_waits_or_measures_is_found(line):
 
 def test_giving_way_to_others_takes_no_time():
     assert list(real_time("async def test():\n    await asyncio.sleep(0)\n")) == []
+
+
+@pytest.mark.parametrize("limit", [400, 500])
+def test_no_account_is_known_from_a_test_before(limit):
+    """Its server may have had the same port, and its client the same token."""
+    login = {"password": "0" * 40, "extra": {"base_url": "http://127.0.0.1:1"}}
+    settings, asked = read_connection(**login), []
+    assert client_module._paces.of(settings).all_calls.limit == BurstWindow().limit
+    CatalogueCache(account_of(settings)).get(lambda: asked.append(limit) or Catalogue())
+    assert asked == [limit]
+    login["extra"]["burst_limit"] = limit
+    client_module._paces.of(read_connection(**login))

@@ -152,10 +152,16 @@ class Documents:
 
 
 class State:
-    """All collections, in one SQLite database that only the server's thread uses once it runs."""
+    """All collections, in one SQLite database that only the server's thread uses once it runs.
 
-    def __init__(self, path: Path | None = None) -> None:
+    :param path: of the file; None: in memory.
+    :param like: begin with what another one holds.
+    """
+
+    def __init__(self, path: Path | None = None, like: State | None = None) -> None:
         self.connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+        if like is not None:
+            like.connection.backup(self.connection)
         if path is not None:
             # A killed process loses nothing this way; only a failing machine could.
             self.connection.execute("PRAGMA journal_mode = WAL")

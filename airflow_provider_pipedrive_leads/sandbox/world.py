@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import random
+import threading
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.sandbox import hits, seed
@@ -24,11 +26,13 @@ from airflow_provider_pipedrive_leads.sandbox.visibility import Member, sees
 from airflow_provider_pipedrive_leads.sandbox.webhooks import Webhooks, lead_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 DEFAULT_TOKEN = "5a6e64b0c0ffee5a6e64b0c0ffee5a6e64b0c0ff"  # noqa: S105
 SEED_BATCH = 5_000
+LEADS_TO_COPY = 500
+_settling = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,12 @@ class Options:
 
 
 class World:
-    """State, time, limits, faults and unknowns of one sandbox."""
+    """State, time, limits, faults and unknowns of one sandbox.
 
-    def __init__(self, options: Options) -> None:
+    :param opened: gives the state to begin with.
+    """
+
+    def __init__(self, options: Options, opened: Callable[[Options], State] | None = None) -> None:
         self.options = options
         self.company = Company()
         self.clock = Clock()
@@ -67,7 +74,7 @@ class World:
         # Seconds: virtual ones for the index and conversions, real ones for replies.
         self.delays = {"search_index": 1.0, "conversion": 1.0, "reply": options.latency}
         self.conversion_outcomes: list[str] = []
-        self.state = State(options.state)
+        self.state = (opened or _opened)(options)
         self.index = SearchIndex(self.state.connection)
         self.webhooks = Webhooks(self.state.webhooks, self.agenda)
         self.chance = random.Random(f"{options.seed} {options.token}")
@@ -249,6 +256,22 @@ class World:
             )
             for lead in batch
         )
+
+
+def _opened(options: Options) -> State:
+    """Open a state; a small one in memory begins as a copy, for a test suite starts thousands of sandboxes."""
+    if options.state is not None or options.leads > LEADS_TO_COPY:
+        return State(options.state)
+    with _settling:
+        state = State(like=_settled(options.leads, options.seed))
+    for member in seed.members(options.token, options.seed):
+        state.members.put(member)
+    return state
+
+
+@lru_cache(maxsize=4)
+def _settled(leads: int, seed_number: int) -> State:
+    return World(Options(leads=leads, seed=seed_number), lambda _: State()).state
 
 
 @contextmanager
