@@ -33,6 +33,7 @@ def blocks(monkeypatch):
     return found
 
 
+@pytest.mark.long
 def test_rows_stream(run_dag, sqlite, blocks, monkeypatch):
     with Sandbox(leads=3_000, seed=3) as box:
         monkeypatch.setenv("AIRFLOW_CONN_LARGE", json.dumps(box.connection))
