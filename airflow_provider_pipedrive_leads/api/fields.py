@@ -20,8 +20,10 @@ from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of
 from airflow_provider_pipedrive_leads.api.foreign_words import UUID
 from airflow_provider_pipedrive_leads.api.values import (
     bool_value,
+    currency_value,
     date_value,
     id_value,
+    is_gap,
     money_value,
     number_value,
     text_value,
@@ -110,11 +112,13 @@ def to_wire(fields: Mapping[str, object], catalogue: Callable[[], Catalogue]) ->
     """Give fields and values the form in which the API takes them.
 
     :param fields: by API name, key or human name; None unsets.
-    :param catalogue: asked only if a human name or a label name occurs: it may cost calls.
+    :param catalogue: asked only if a custom field or a label name occurs: it may cost calls.
     :raises PipedriveValidationError: names the field, what is wrong with the value, and near matches for a name.
     """
     wire: dict[str, JSON] = {}
     for name, value in fields.items():
+        if is_gap(value):
+            raise PipedriveValidationError(f"{name}: {value} is no value. Write None to unset the field.")
         for key, wire_value in _field_to_wire(name, value, catalogue).items():
             if key in wire and wire[key] != wire_value:
                 raise PipedriveValidationError(f"fields: {name!r} is given twice, with different values.")
@@ -130,7 +134,7 @@ def _field_to_wire(name: str, value: object, catalogue: Callable[[], Catalogue])
     if name in READ_ONLY:
         raise PipedriveValidationError(f"fields: {name!r} is set by Pipedrive and cannot be written.")
     if CUSTOM_KEY.fullmatch(name):
-        return _untyped(name, value)
+        return _by_key(name, value, catalogue())
     field = find_field(name, catalogue().fields)
     return custom_to_wire(field, value)
 
@@ -195,9 +199,16 @@ def _as_list(value: object) -> list[object]:
 
 
 def _label_ids(value: object, catalogue: Callable[[], Catalogue]) -> list[str]:
-    wanted = [] if value is None else _as_list(value)
+    wanted = [] if value is None else [value] if _is_label(value, catalogue) else _as_list(value)
     found = [label_id(item, catalogue) for item in wanted]
     return list(dict.fromkeys(found))
+
+
+def _is_label(value: object, catalogue: Callable[[], Catalogue]) -> bool:
+    """Whether a text with commas is one name: names of labels may hold commas."""
+    if not isinstance(value, str) or "," not in value:
+        return False
+    return any(name.strip().casefold() == value.strip().casefold() for name in catalogue().labels.values())
 
 
 def label_id(label: object, catalogue: Callable[[], Catalogue]) -> str:
@@ -222,25 +233,34 @@ def label_id(label: object, catalogue: Callable[[], Catalogue]) -> str:
     )
 
 
-def _untyped(key: str, value: object) -> dict[str, JSON]:
-    """Take a value for a bare key by its shape alone, since asking for the field's type would cost a call."""
-    if isinstance(value, dict) and set(value) == {"amount", "currency"}:
-        return _money(key, key, value)
-    if isinstance(value, dict) and set(value) == {"from", "until"}:
-        return {key: _plain(value["from"]), f"{key}_until": _plain(value["until"])}
-    if isinstance(value, list | tuple | set | frozenset):
-        return {key: ",".join(str(item) for item in value) or None}
-    return {key: _plain(value)}
+def _by_key(name: str, value: object, catalogue: Catalogue) -> dict[str, JSON]:
+    """Read a value for a field that is named by its key, or for one of its parts, such as ``…_currency``."""
+    key, _, part = name.partition("_")
+    field = next((field for field in catalogue.fields if field.key == key), None)
+    if field is None:
+        raise PipedriveValidationError(
+            f"fields: the account has no lead field with the key {key}; it may have been deleted in Pipedrive."
+        )
+    if part:
+        return {name: None if value is None else _part_reader(field, part)(f"{field.name}.{part}", value)}
+    if field.type in RANGE_TYPES and value is not None and not isinstance(value, dict):
+        return {name: _RANGE_ENDS[field.type](f"{field.name}.from", value)}
+    return custom_to_wire(field, value)
 
 
-def _plain(value: object) -> JSON:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Decimal):
-        return number_value("value", value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    return str(value)
+def _part_reader(field: CustomField, part: str) -> Callable[[str, object], JSON]:
+    if part == "until" and field.type in RANGE_TYPES:
+        return _RANGE_ENDS[field.type]
+    if part == "currency" and field.type == "monetary":
+        return currency_value
+    if part == "timezone_id" and field.type in ("time", "timerange"):
+        return id_value
+    if part in ADDRESS_PARTS and field.type == "address":
+        return text_value
+    raise PipedriveValidationError(f"fields: {field.name!r} ({field.type}) has no part {part!r}.")
+
+
+_RANGE_ENDS: dict[str, Callable[[str, object], JSON]] = {"daterange": date_value, "timerange": time_value}
 
 
 def _money(name: str, key: str, value: dict[str, object]) -> dict[str, JSON]:
@@ -281,7 +301,7 @@ _TYPE_READERS: dict[str, Callable[[str, object], JSON]] = {
 def _range_to_wire(field: CustomField, value: object) -> dict[str, JSON]:
     if not isinstance(value, dict) or set(value) != {"from", "until"}:
         raise PipedriveValidationError(f'{field.name}: a range is written {{"from": …, "until": …}}.')
-    read = date_value if field.type == "daterange" else time_value
+    read = _RANGE_ENDS[field.type]
     ends = {field.key: "from", f"{field.key}_until": "until"}
     return {key: None if value[end] is None else read(f"{field.name}.{end}", value[end]) for key, end in ends.items()}
 

@@ -10,7 +10,8 @@ import math
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 
@@ -29,7 +30,21 @@ def text_value(name: str, value: object) -> str:
     """Read a text; numbers are taken as they print."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise wrong(name, value, "a text")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise wrong(name, value, "a text")
     return str(value)
+
+
+def is_gap(value: Any) -> bool:
+    """Whether a value stands for a missing one, as tables of numbers have it: NaN of any type, NaT, NA."""
+    if isinstance(value, str | int | list | tuple | dict | None):
+        return False
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    try:
+        return math.isnan(value)
+    except (TypeError, ValueError, OverflowError):  # no number, or one that refuses to be looked at
+        return isinstance(value, Decimal) and value.is_nan()
 
 
 def title_value(name: str, value: object) -> str:
@@ -94,11 +109,12 @@ def money_value(name: str, value: object) -> dict[str, JSON]:
         )
     return {
         "amount": number_value(f"{name}.amount", value["amount"]),
-        "currency": _currency(f"{name}.currency", value["currency"]),
+        "currency": currency_value(f"{name}.currency", value["currency"]),
     }
 
 
-def _currency(name: str, value: object) -> str:
+def currency_value(name: str, value: object) -> str:
+    """Read a currency."""
     text = str(value).strip().upper()
     if not re.fullmatch("[A-Z]{3}", text):
         raise wrong(name, value, "a currency code of three letters, like EUR")

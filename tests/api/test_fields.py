@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime, time
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from airflow_provider_pipedrive_leads.api.fields import (
     differing,
     to_wire,
 )
-from airflow_provider_pipedrive_leads.api.values import moment_value
+from airflow_provider_pipedrive_leads.api.values import is_gap, moment_value
 from tests.unhurried import unhurried
 
 HOT, COLD = "a1b2c3d4-0000-11ef-8c3b-6f1e2a9d7c55", "a1b2c3d4-0001-11ef-8c3b-6f1e2a9d7c55"
@@ -54,34 +56,34 @@ def no_catalogue():
     raise AssertionError("the catalogue was asked for")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "sent"),
-    [
-        ("Company size", "11-50", {key(1): "12"}),
-        ("company SIZE", "11-50", {key(1): "12"}),
-        ("Company size", 12, {key(1): "12"}),
-        ("Company size", None, {key(1): None}),
-        ("Interests", ["Training", "Migration"], {key(2): "21,23"}),
-        ("Interests", "Training, Migration", {key(2): "21,23"}),
-        ("Interests", "Support, gold", {key(2): "22"}),
-        ("Interests", [], {key(2): None}),
-        ("Lead score", "87", {key(3): 87}),
-        ("Lead score", 8.5, {key(3): 8.5}),
-        ("Budget", {"amount": "3000", "currency": "eur"}, {key(4): 3000, f"{key(4)}_currency": "EUR"}),
-        ("Budget", 12, {key(4): 12}),
-        ("Next review", date(2026, 1, 31), {key(5): "2026-01-31"}),
-        ("Next review", "2026-01-31", {key(5): "2026-01-31"}),
-        (
-            "Campaign",
-            {"from": "2026-01-01", "until": date(2026, 2, 1)},
-            {key(6): "2026-01-01", f"{key(6)}_until": "2026-02-01"},
-        ),
-        ("Best hours", {"from": "09:00", "until": time(12)}, {key(7): "09:00:00", f"{key(7)}_until": "12:00:00"}),
-        ("Call at", "09:30", {key(8): "09:30:00"}),
-        ("Advisor", "17", {key(9): 17}),
-        ("Region", 7, {key(10): "7"}),
-    ],
-)
+CUSTOM = [
+    ("Company size", "11-50", {key(1): "12"}),
+    ("company SIZE", "11-50", {key(1): "12"}),
+    ("Company size", 12, {key(1): "12"}),
+    ("Company size", None, {key(1): None}),
+    ("Interests", ["Training", "Migration"], {key(2): "21,23"}),
+    ("Interests", "Training, Migration", {key(2): "21,23"}),
+    ("Interests", "Support, gold", {key(2): "22"}),
+    ("Interests", [], {key(2): None}),
+    ("Lead score", "87", {key(3): 87}),
+    ("Lead score", 8.5, {key(3): 8.5}),
+    ("Budget", {"amount": "3000", "currency": "eur"}, {key(4): 3000, f"{key(4)}_currency": "EUR"}),
+    ("Budget", 12, {key(4): 12}),
+    ("Next review", date(2026, 1, 31), {key(5): "2026-01-31"}),
+    ("Next review", "2026-01-31", {key(5): "2026-01-31"}),
+    (
+        "Campaign",
+        {"from": "2026-01-01", "until": date(2026, 2, 1)},
+        {key(6): "2026-01-01", f"{key(6)}_until": "2026-02-01"},
+    ),
+    ("Best hours", {"from": "09:00", "until": time(12)}, {key(7): "09:00:00", f"{key(7)}_until": "12:00:00"}),
+    ("Call at", "09:30", {key(8): "09:30:00"}),
+    ("Advisor", "17", {key(9): 17}),
+    ("Region", 7, {key(10): "7"}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "sent"), CUSTOM)
 def test_custom_fields_by_name(name, value, sent):
     assert to_wire({name: value}, lambda: CATALOGUE) == sent
 
@@ -101,16 +103,105 @@ def test_custom_fields_by_name(name, value, sent):
         ("label_ids", [], []),
     ],
 )
-def test_standard_fields_and_bare_keys_ask_for_no_catalogue(name, value, sent):
+def test_standard_fields_ask_for_no_catalogue(name, value, sent):
     assert to_wire({name: value}, no_catalogue) == {name: sent}
-    assert to_wire({key(4): {"amount": 5, "currency": "EUR"}}, no_catalogue) == {
-        key(4): 5,
-        f"{key(4)}_currency": "EUR",
-    }
-    assert to_wire({key(2): [21, 23], f"{key(6)}_until": date(2026, 1, 1)}, no_catalogue) == {
-        key(2): "21,23",
-        f"{key(6)}_until": "2026-01-01",
-    }
+
+
+@pytest.mark.parametrize(("name", "value", "sent"), CUSTOM)
+def test_a_key_is_read_as_its_name_is(name, value, sent):
+    named = next(field.key for field in FIELDS if field.name.casefold() == name.casefold())
+    assert to_wire({named: value}, lambda: CATALOGUE) == sent
+    assert to_wire(sent, lambda: CATALOGUE) == sent, "what was read is read as itself"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sent"),
+    [
+        (f"{key(4)}_currency", "eur", "EUR"),
+        (f"{key(6)}_until", date(2026, 1, 1), "2026-01-01"),
+        (f"{key(7)}_until", "9:00:00 ", "error"),
+        (f"{key(7)}_timezone_id", "3", 3),
+        (f"{key(6)}_until", None, None),
+        (key(6), "2026-01-01", "2026-01-01"),
+    ],
+)
+def test_a_part_is_read_by_its_fields_type(name, value, sent):
+    if sent == "error":
+        with pytest.raises(PipedriveValidationError, match=r"^Best hours\.until: "):
+            to_wire({name: value}, lambda: CATALOGUE)
+    else:
+        assert to_wire({name: value}, lambda: CATALOGUE) == {name: sent}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (key(99), "has no lead field with the key 0{38}63; it may have been deleted"),
+        (f"{key(99)}_currency", "has no lead field with the key 0{38}63"),
+        (f"{key(3)}_currency", r"'Lead score' \(double\) has no part 'currency'"),
+    ],
+)
+def test_a_key_that_the_account_does_not_have_is_an_error(name, words):
+    with pytest.raises(PipedriveValidationError, match=words):
+        to_wire({name: None if name == key(99) else "EUR"}, lambda: CATALOGUE)
+
+
+class NAType:
+    """As pandas has it: equal to nothing, and neither true nor false."""
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    def __ne__(self, other):
+        return self
+
+    __hash__ = None
+
+
+class NaTType(NAType):
+    """Likewise."""
+
+
+class Float32:
+    """As numpy has it: a number that is no float."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return self.value
+
+
+GAPS = [float("nan"), Decimal("nan"), Decimal("sNaN"), NAType(), NaTType(), Float32(math.nan)]
+
+
+@pytest.mark.parametrize("gap", GAPS, ids=lambda gap: type(gap).__name__)
+def test_a_gap_of_a_table_is_no_value(gap):
+    assert is_gap(gap)
+    for name in ("title", "owner_id", "Region", key(3), "Budget"):
+        with pytest.raises(PipedriveValidationError, match=f"^{name}: .*Write None to unset the field"):
+            to_wire({name: gap}, lambda: CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 0, "", "nan", [], {}, 1.5, math.inf, Decimal(1), datetime(2026, 1, 31), Float32(1.5), object()]
+)
+def test_other_values_are_no_gaps(value):
+    assert not is_gap(value)
+
+
+@pytest.mark.parametrize("name", ["title", "Region", "Lead score", "Budget"])
+def test_infinity_is_refused(name):
+    with pytest.raises(PipedriveValidationError, match=f"^{name}: 'inf' is not a (text|number)"):
+        to_wire({name: math.inf}, lambda: CATALOGUE)
+
+
+def test_a_label_whose_name_has_a_comma_is_one_label():
+    q3 = "a1b2c3d4-0002-11ef-8c3b-6f1e2a9d7c55"
+    catalogue = Catalogue(FIELDS, {**CATALOGUE.labels, q3: "Q3, Berlin", HOT: "Q3", COLD: "Berlin"})
+    assert to_wire({"label_ids": "q3, berlin"}, lambda: catalogue) == {"label_ids": [q3]}
+    assert to_wire({"label_ids": "Berlin, Q3"}, lambda: catalogue) == {"label_ids": [COLD, HOT]}
+    assert to_wire({"label_ids": ["Q3, Berlin"]}, lambda: catalogue) == {"label_ids": [q3]}
 
 
 def test_labels_by_name():

@@ -6,6 +6,7 @@ Names are those of the API, of people (``Company size``), the 40-hex keys, and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import date, time
 from decimal import Decimal
@@ -340,13 +341,23 @@ def _text_reader(name: str) -> Read:
 
 
 def _key_reader(name: str, prefix: str) -> Read:
-    """Read a key as leads carry it: with its prefix, without blanks around it."""
+    """Read a key as leads carry it: with its prefix, without blanks around it; a whole number has one spelling."""
 
     def read(value: Any) -> JSON:
-        text = (value if type(value) is str else _as_text(name, value)).strip()
+        text = (value if type(value) is str else _number_as_key(name, value)).strip()
         return prefix + text if text else None
 
     return read
+
+
+def _number_as_key(name: str, value: Any) -> str:
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return str(int(value))
+    if isinstance(value, float) and abs(value) >= 2**53:
+        raise PipedriveValidationError(
+            f"{name}: a float of 2**53 or more may stand for several numbers. Give the key as a text or a whole number."
+        )
+    return _as_text(name, value)
 
 
 def _lead_id(value: Any) -> JSON:
@@ -365,7 +376,7 @@ def _as_text(name: str, value: Any) -> str:
         raise wrong(name, value, "a text")
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
-    if isinstance(value, int | float | Decimal | UUID):
+    if isinstance(value, int | UUID) or (isinstance(value, float | Decimal) and math.isfinite(value)):
         return str(value)
     if isinstance(value, date | time):
         return value.isoformat()

@@ -8,6 +8,7 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import near_names
+from airflow_provider_pipedrive_leads.api.values import is_gap
 from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY, Fields, Pair, Target
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class RowReader:
         for column, key, target in self._slots_for(values):
             value = values[column]
             try:
-                wire = None if value is None else target.read(value)
+                wire = None if value is None or (type(value) is not str and is_gap(value)) else target.read(value)
             except PipedriveValidationError as error:
                 wanted.problem = wanted.problem or _placed(str(error), target.name, column)
                 continue

@@ -11,7 +11,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field
-from airflow_provider_pipedrive_leads.api.values import bool_value, text_value
+from airflow_provider_pipedrive_leads.api.values import bool_value, is_gap, text_value
 from airflow_provider_pipedrive_leads.leads.writing.contacts import find_or_create_organization, find_or_create_person
 from airflow_provider_pipedrive_leads.leads.writing.create_once import (
     CONTACTS,
@@ -91,7 +91,8 @@ def create_lead(api: LeadsApi, new: NewLead, memory: Memory, patience: Patience,
         _check_same_contact(ids, earlier)
         log.info("An earlier try of this task created lead %s.", earlier.lead_id)
         return earlier.lead_id
-    body = api.wire_fields({**(new.fields or {}), "title": new.title, "origin_id": new.key.strip(), **ids})
+    given = {name: value for name, value in (new.fields or {}).items() if not is_gap(value)}
+    body = api.wire_fields({**given, "title": new.title, "origin_id": new.key.strip(), **ids})
     marker = _marker(api, new)
     body[marker.field] = marker.value
     body.update(_contacts(api, new, memory, patience, earlier))
