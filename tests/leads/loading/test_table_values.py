@@ -1,4 +1,4 @@
-"""Values as tables of numbers have them: gaps count as empty cells, and a whole number is one key however it is written."""
+"""Values as tables of numbers have them: gaps count as empty cells, and a whole number is one key however spelt."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_a_new_lead_is_made_without_its_gaps(client, person_id):
     lead = create(client, title="Gaps", key="gaps", person_id=person_id, fields=fields)
     named = client.named_fields(lead)
     assert (named["Lead score"], named["Requirements"], named["Company size"]) == (None, None, "1-10")
-    with pytest.raises(PipedriveValidationError, match="^title: nan is no value"):
+    with pytest.raises(PipedriveValidationError, match=r"^title: nan is no value\."):
         create(client, title=NAN, key="untitled", person_id=person_id)
 
 
 def test_a_gap_wipes_nothing_that_people_typed(sandbox, client, person_id):
-    lead = client.add_lead("Typed", person_id=person_id, **{"Requirements": "by hand"})
+    lead = client.add_lead("Typed", person_id=person_id, Requirements="by hand")
     sandbox.control.reset_counters()
-    with pytest.raises(PipedriveValidationError, match="^Requirements: nan is no value. Write None to unset the field"):
+    with pytest.raises(PipedriveValidationError, match=r"^Requirements: nan is no value\. Write None"):
         update_lead(client, lead["id"], fields={"Requirements": NAN, "title": "New"})
     assert sandbox.control.counters()["calls"] == 0
     update_lead(client, lead["id"], fields={"Requirements": None})
