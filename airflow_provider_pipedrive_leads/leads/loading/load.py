@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -249,7 +250,7 @@ def _loaded(plan: Plan, results: Results) -> Loaded:
 
 
 def _too_many_failed(load: Load, plan: Plan, results: Results, *, transient: bool) -> PipedriveError:
-    """The error for a load that ended with failures; it names rows and fields, but no values."""
+    """The error for a load that ended with failures; it names the first rows, fields and reasons, but no values."""
     counts = results.counts
     named = ", ".join(map(_named, results.bad))
     where = (
@@ -264,6 +265,19 @@ def _too_many_failed(load: Load, plan: Plan, results: Results, *, transient: boo
     )
 
 
+QUOTED = re.compile(r"['\"].*['\"]", re.DOTALL)
+ANSWER = re.compile(r"Pipedrive answered \d{3}")
+
+
 def _named(bad: Outcome) -> str:
-    field = (bad.error or bad.outcome).split(":", maxsplit=1)[0]
-    return f"{f'lead {bad.lead_id}' if bad.row is None else f'row {bad.row}'} ({field})"
+    where = f"lead {bad.lead_id}" if bad.row is None else f"row {bad.row}"
+    return f"{where} ({_reason(bad.error or bad.outcome)})"
+
+
+def _reason(error: str) -> str:
+    """Why a row failed, without what stands in it: a log keeps no data of leads. Server's words stay in the results."""
+    answer = ANSWER.search(error)
+    if answer is not None:
+        return f"{error.split(':', maxsplit=1)[0]}: {answer[0]}"
+    first = QUOTED.sub("'…'", error).split(". ", maxsplit=1)[0]
+    return first.rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -139,6 +140,22 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("secret", ["Robin's", 'xylo "quince"', """zebra's "jotun" of 'kraken'""", "larch\nmaple"])
+def test_the_reason_of_a_failure_shows_no_value(client, person_id, prefix, secret):
+    rows = [{**plain_rows(person_id, 1)[0], "Lead score": secret, "Company size": secret}]
+    error, results = failing_load(client, rows, key_prefix=prefix)
+    words = re.findall(r"[A-Za-z]{4,}", secret)
+    assert all(word in results.bad[0].error for word in words)
+    assert not [word for word in words if word in str(error)]
+    assert "row 1 (" in str(error)
+
+
+def test_an_answer_is_told_by_its_status(sandbox, client, person_id, prefix):
+    sandbox.control.fault("POST", "/v1/leads", "status", status=400)
+    error, _ = failing_load(client, plain_rows(person_id, 1), key_prefix=prefix)
+    assert "row 1 (POST /v1/leads: Pipedrive answered 400)" in str(error)
+
+
 def test_bad_rows_are_told_by_line_and_field_and_the_rest_goes_in(sandbox, client, person_id, prefix, tmp_path):
     rows = plain_rows(person_id, len(BAD) + 3)
     for row, bad in zip(rows, BAD.values(), strict=False):
@@ -148,7 +165,9 @@ def test_bad_rows_are_told_by_line_and_field_and_the_rest_goes_in(sandbox, clien
     error, _ = failing_load(client, rows, key_prefix=prefix)
     assert isinstance(error, PipedriveValidationError)
     assert str(error).startswith("max_failed: ")
-    assert "many" not in str(error)
+    assert "row 1 (value: needs both an amount and a currency; the row has only one of them), " in str(error)
+    assert "row 4 (label_ids: there is no lead label '…'" in str(error)
+    assert not [value for value in ("many", "Hott", "huge") if value in str(error)]
     assert set(keyed(sandbox, prefix)) == {f"{prefix}{len(rows) - 1}"}
     load(client, rows, key_prefix=prefix, max_failed=len(rows), results=into(tmp_path))
     outcomes = {outcome["row"]: outcome for outcome in told(tmp_path)}
