@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
-    from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
+    from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
     from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.leads.loading.applying import Applying, Writer
-from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
 from airflow_provider_pipedrive_leads.leads.loading.mapping import UpToDateReader
 from airflow_provider_pipedrive_leads.leads.loading.planning import Plan, check_budget
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome, Results
+from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
 from airflow_provider_pipedrive_leads.leads.writing.settling import LONGEST_CALL
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import ADD_LEAD, UPDATE_LEAD
 from airflow_provider_pipedrive_leads.api.errors import PipedriveDailyBudgetError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
 from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome
 from airflow_provider_pipedrive_leads.leads.loading.spool import Spool
@@ -22,6 +21,7 @@ from airflow_provider_pipedrive_leads.leads.reading.columns import HEAD_KEYS, at
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
 from airflow_provider_pipedrive_leads.leads.reading.export import deliver
 from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
+from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

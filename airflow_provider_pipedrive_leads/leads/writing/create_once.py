@@ -22,6 +22,7 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.values import moment_value
+from airflow_provider_pipedrive_leads.leads.writing.comparing import warn_of_rewritten
 from airflow_provider_pipedrive_leads.leads.writing.settling import (
     CLOCKS_APART,
     find_after,
@@ -124,6 +125,7 @@ def create_once(
         lead = find_after(lambda: creation.look(intent), wait, patience)
     if lead is None:
         lead = creation.sent(intent)
+        warn_of_rewritten(api, {name: value for name, value in body.items() if name != marker.field}, lead)
     creation.note(msgspec.structs.replace(intent, lead_id=lead["id"]))
     _check_kept(lead, marker)
     return str(lead["id"])

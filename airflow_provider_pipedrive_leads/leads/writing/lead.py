@@ -12,6 +12,7 @@ from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field
 from airflow_provider_pipedrive_leads.api.values import bool_value, is_gap, text_value
+from airflow_provider_pipedrive_leads.leads.writing.comparing import warn_of_rewritten
 from airflow_provider_pipedrive_leads.leads.writing.contacts import find_or_create_organization, find_or_create_person
 from airflow_provider_pipedrive_leads.leads.writing.create_once import (
     CONTACTS,
@@ -180,7 +181,9 @@ def update_lead(
         present = api.get_lead(lead_id)["label_ids"]
         wire["label_ids"] = [label for label in dict.fromkeys([*present, *add]) if label not in remove]
     if wire:
-        _check_labels_gone(api.update_lead(lead_id, **wire), wire)
+        lead = api.update_lead(lead_id, **wire)
+        _check_labels_gone(lead, wire)
+        warn_of_rewritten(api, wire, lead)
     if archive is True:
         api.update_lead(lead_id, is_archived=True)
 

@@ -9,11 +9,11 @@ import pyarrow.parquet
 import pytest
 from upath import UPath
 
-from airflow_provider_pipedrive_leads.leads.loading.comparing import Comparison
 from airflow_provider_pipedrive_leads.leads.reading.columns import attribute
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
 from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
 from airflow_provider_pipedrive_leads.leads.reading.kinds import in_kind
+from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
 from tests.answering import Answer, Leads, client_of, leads, listing
 
 TYPES = [

@@ -140,3 +140,35 @@ def test_labels_by_both_ways_are_refused(client):
 def test_updating_an_unknown_lead_names_it(client):
     with pytest.raises(PipedriveNotFoundError, match=UNKNOWN_LEAD):
         update_lead(client, UNKNOWN_LEAD, add_labels=["Warm"])
+
+
+def replying(client, monkeypatch, method, **other):
+    """Let Pipedrive answer with something else than it was sent."""
+    original = getattr(client, method)
+    monkeypatch.setattr(client, method, lambda *given, **fields: {**original(*given, **fields), **other})
+
+
+@pytest.mark.parametrize("way", ["create", "update"])
+def test_what_was_stored_otherwise_is_told_by_field_and_not_by_value(client, person_id, monkeypatch, caplog, way):
+    size = next(field.key for field in client.catalogue().fields if field.name == "Company size")
+    lead = create(client, "Before", person_id=person_id)
+    changed = {"title": "Cut sho", size: None, "expected_close_date": "2026-01-31"}
+    fields = {"Company size": "1-10", "expected_close_date": "2026-01-31"}
+    replying(client, monkeypatch, "add_lead" if way == "create" else "update_lead", **changed)
+    caplog.clear()
+    if way == "create":
+        create(client, "Cut short", person_id=person_id, fields=fields)
+    else:
+        update_lead(client, lead["id"], fields={**fields, "title": "Cut short"})
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("Lead ")
+    assert set(warning.removesuffix(".").rpartition(" in: ")[2].split(", ")) == {"title", "Company size"}
+    assert "Cut" not in warning
+
+
+def test_what_was_stored_as_sent_is_not_told(sandbox, client, person_id, caplog):
+    lead = create(client, "As sent", person_id=person_id, fields={"Company size": "1-10", "label_ids": ["Hot"]})
+    sandbox.control.reset_counters()
+    update_lead(client, lead["id"], fields={"title": "As sent again", "value": {"amount": 5, "currency": "eur"}})
+    assert sandbox.control.counters()["calls"] == 1, "standard fields ask for no names"
+    assert not [record for record in caplog.records if "stored something else" in record.getMessage()]

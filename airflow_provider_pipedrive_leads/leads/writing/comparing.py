@@ -6,22 +6,27 @@ out anew. A value that was stored so is the same value.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.fields import ID_TYPES, RANGE_TYPES
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, ID_TYPES, RANGE_TYPES, Catalogue
 from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of, plain
 from airflow_provider_pipedrive_leads.leads.reading.columns import attribute
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
-    from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
+    from airflow_provider_pipedrive_leads.api.fields import CustomField
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 
 Alike = Callable[["JSON", "JSON"], bool]
 """Compares a wanted value, which is not None, with a present one, which is not None either."""
 
+log = logging.getLogger(__name__)
+
+KEY_LENGTH = 40
 DECIMALS_OF_MONEY = 2
 DECIMALS_OF_NUMBERS = 4
 
@@ -187,8 +192,19 @@ class Comparison:
         return [
             key
             for key, value in sent.items()
-            if value != lead.get(key) and not _alike(self._kinds[key].equal, value, lead.get(key))
+            if value != lead.get(key) and not _alike(self._kinds.get(key, TEXT).equal, value, lead.get(key))
         ]
+
+
+def warn_of_rewritten(api: LeadsApi, sent: Mapping[str, JSON], lead: Mapping[str, JSON]) -> None:
+    """Say in the log which fields a lead came back with something else in than was sent; no values."""
+    is_custom = any(CUSTOM_KEY.fullmatch(key) for key in sent)
+    catalogue = api.catalogue() if is_custom else Catalogue()
+    keys = Comparison(catalogue).rewritten(sent, lead)
+    if keys:
+        names = {field.key: field.name for field in catalogue.fields}
+        told = dict.fromkeys(names.get(key[:KEY_LENGTH], key) for key in keys)
+        log.warning("Lead %s: Pipedrive stored something else than was sent in: %s.", lead.get("id"), ", ".join(told))
 
 
 def _alike(alike: Alike, wanted: JSON, present: JSON) -> bool:
