@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveNotFoundError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.values import text_value, wrong
+from airflow_provider_pipedrive_leads.api.values import is_gap, text_value, wrong
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
@@ -36,11 +37,12 @@ PERSON_KEYS = ("name", "email", "phone")
 ORGANIZATION_KEYS = ("name", "domain")
 FORMS = {
     "name": (re.compile(r".+", re.DOTALL), "a name"),
-    "email": (re.compile(r"[^@\s]+@[^@\s]+"), "an e-mail address, like kim@acme.example"),
+    "email": (re.compile(r"[^@\s<>,;\"]+@[^@\s<>,;\"]+"), "an e-mail address, like kim@acme.example"),
     "phone": (re.compile(r".*[0-9].*", re.DOTALL), "a phone number, for it has no digit"),
     "domain": (re.compile(r"([^\s@:/?#.]+\.)+[^\s@:/?#.]+"), "a domain; write it bare, like acme.example"),
 }
 
+AROUND_EMAIL = re.compile(r"^[\s<,;.]+|[\s>,;.]+$")
 LAG = timedelta(minutes=15)
 """How far behind search may be: contacts added within this time are looked for in the list as well."""
 CLOCKS = timedelta(minutes=5)
@@ -358,6 +360,13 @@ def _fold(key: str, text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+def _bare_email(text: str) -> str:
+    """An address without what stands around it in mail programs, links and lists, and without invisible characters."""
+    visible = "".join(letter for letter in text if unicodedata.category(letter) not in ("Cf", "Cc"))
+    bare = AROUND_EMAIL.sub("", visible)
+    return AROUND_EMAIL.sub("", re.sub(r"^mailto:", "", bare, flags=re.IGNORECASE))
+
+
 def _checked(parameter: str, contact: Mapping[str, object], keys: tuple[str, ...]) -> dict[str, str]:
     """The texts that are given, each of the form due."""
     if not isinstance(contact, Mapping):
@@ -368,8 +377,12 @@ def _checked(parameter: str, contact: Mapping[str, object], keys: tuple[str, ...
             f"{parameter}: {', '.join(unknown)} is not understood; there are {', '.join(keys)}."
         )
     texts = {
-        key: text_value(f"{parameter}: {key}", value).strip() for key, value in contact.items() if value is not None
+        key: text_value(f"{parameter}: {key}", value).strip()
+        for key, value in contact.items()
+        if value is not None and not is_gap(value)
     }
+    if "email" in texts:
+        texts["email"] = _bare_email(texts["email"])
     given = {key: text for key, text in texts.items() if text}
     for key, text in given.items():
         form, due = FORMS[key]

@@ -474,3 +474,24 @@ def test_a_person_shown_as_deleted_is_not_taken(sandbox, yesterday, delay):
     showing.delete_person(gone)
     assert find_or_create_person(showing, {"name": f"Late {delay}"}, sleep=no_time) != gone
     showing.close()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("mailto:kim@bare.example", "MAILTO:kim@bare.example", "<kim@bare.example>", " kim@bare.example, "),
+        *("kim@bare.example;", "kim@bare.example.", "<mailto:kim@bare.example>", "\u200bkim@bare\u200d.example\ufeff"),
+        *("kim@\u2060bare.example\n", "..kim@bare.example"),
+    ],
+)
+def test_an_address_is_one_however_it_was_copied(client, written):
+    one = find_or_create_person(client, {"name": "Kim Bare", "email": "kim@bare.example"})
+    assert find_or_create_person(client, {"name": "Kim Bare", "email": written}) == one
+
+
+@pytest.mark.parametrize(
+    "written", ["Kim <kim@bare.example>", "kim@bare.example, lou@bare.example", 'kim"@bare.example', "mailto:", "<>"]
+)
+def test_what_is_more_than_an_address_is_refused(client, written):
+    with pytest.raises(PipedriveValidationError, match=r"^person: "):
+        find_or_create_person(client, {"email": written})
