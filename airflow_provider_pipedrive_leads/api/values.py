@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
 
 VISIBILITIES = ("1", "3", "5", "7")
+LARGEST_EXACT = 2**53
 
 
 def wrong(name: str, value: object, due: str) -> PipedriveValidationError:
@@ -55,50 +56,83 @@ def title_value(name: str, value: object) -> str:
     return text
 
 
+def _whole(value: object) -> object:
+    """Give a whole number that a table holds as a fraction (``3.0``, also as a text) as what it is, others as such."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}\.0+\s*", value):
+        return int(value.partition(".")[0])
+    if not isinstance(value, str | int) and hasattr(value, "__float__"):
+        with suppress(TypeError, ValueError, OverflowError):
+            number = float(value)
+            if number.is_integer() and abs(number) < LARGEST_EXACT and number == value:
+                return int(number)
+    return value
+
+
 def id_value(name: str, value: object) -> int:
     """Read a numeric id."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,18}", value.strip()):
-        return int(value)
+    whole = _whole(value)
+    if isinstance(whole, int) and not isinstance(whole, bool) and whole > 0:
+        return whole
+    if isinstance(whole, str) and re.fullmatch(r"[1-9][0-9]{0,18}", whole.strip()):
+        return int(whole)
     raise wrong(name, value, "an id (a positive whole number)")
 
 
 def number_value(name: str, value: object) -> int | float:
-    """Read a number; a whole one comes back without a fraction."""
+    """Read a number; a whole one comes back without a fraction. One that would be rounded is refused."""
+    text = str(value).strip()
     try:
-        number = float(str(value).strip()) if not isinstance(value, bool) else math.nan
+        number = float(text) if not isinstance(value, bool) and "_" not in text else math.nan
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
         raise wrong(name, value, "a number")
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    if not number.is_integer():
+        return number
+    if abs(number) < LARGEST_EXACT:
+        return int(number)
+    if isinstance(value, float) or Decimal(text) == Decimal(number):
+        return number
+    raise wrong(name, value, "a number that can be kept: whole ones of 2**53 and more are rounded")
 
 
 def bool_value(name: str, value: object) -> bool:
-    """Read true or false, also as Jinja or YAML write them."""
+    """Read true or false, also as Jinja, YAML or tables write them."""
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    found = words.get(str(value).strip().lower())
+    found = words.get(str(_whole(value)).strip().lower())
     if found is None:
         raise wrong(name, value, "true or false")
     return found
 
 
 def date_value(name: str, value: object) -> str:
-    """Read a calendar day; a moment with a time of day is refused, because the API refuses it."""
+    """Read a calendar day; a moment is one if it is a midnight of no zone, as tables hold days."""
     text = str(value).strip()
-    if not isinstance(value, datetime) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        with suppress(ValueError):
-            return date.fromisoformat(text).isoformat()
-    raise wrong(name, value, "a date without time, like 2026-01-31")
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]00:00(:00(\.0+)?)?)?", text):
+        raise wrong(name, value, "a date without time, like 2026-01-31")
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError:
+        raise wrong(name, value, "a date without time, like 2026-01-31") from None
 
 
 def time_value(name: str, value: object) -> str:
-    """Read a time of day."""
-    try:
-        return (value if isinstance(value, time) else time.fromisoformat(str(value).strip())).strftime("%H:%M:%S")
-    except ValueError:
-        raise wrong(name, value, "a time of day, like 09:30:00") from None
+    """Read a time of day, to the second, without a zone; also as a duration since midnight, as MySQL gives it."""
+    read: time | None = None
+    if isinstance(value, timedelta):
+        if timedelta(0) <= value < timedelta(days=1):
+            read = (datetime(1970, 1, 1, tzinfo=UTC) + value).time()
+    elif isinstance(value, time):
+        read = value
+    else:
+        text = re.sub(r"^([0-9]):", r"0\1:", str(value).strip())
+        with suppress(ValueError):
+            read = time.fromisoformat(text)
+    if read is None or read.tzinfo is not None or read.microsecond:
+        raise wrong(name, value, "a time of day, like 09:30:00")
+    return read.isoformat(timespec="seconds")
 
 
 def money_value(name: str, value: object) -> dict[str, JSON]:
@@ -123,9 +157,10 @@ def currency_value(name: str, value: object) -> str:
 
 def visibility_value(name: str, value: object) -> str:
     """Read who may see the lead: the API takes a text where search gives a number."""
-    if str(value).strip() not in VISIBILITIES:
+    text = str(_whole(value)).strip()
+    if text not in VISIBILITIES:
         raise wrong(name, value, f"one of {', '.join(VISIBILITIES)}")
-    return str(value).strip()
+    return text
 
 
 def moment_value(name: str, value: object) -> str:

@@ -119,7 +119,8 @@ def test_a_key_is_read_as_its_name_is(name, value, sent):
     [
         (f"{key(4)}_currency", "eur", "EUR"),
         (f"{key(6)}_until", date(2026, 1, 1), "2026-01-01"),
-        (f"{key(7)}_until", "9:00:00 ", "error"),
+        (f"{key(7)}_until", "9:00:00 ", "09:00:00"),
+        (f"{key(7)}_until", "nine", "error"),
         (f"{key(7)}_timezone_id", "3", 3),
         (f"{key(6)}_until", None, None),
         (key(6), "2026-01-01", "2026-01-01"),
