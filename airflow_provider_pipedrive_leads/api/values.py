@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 
@@ -34,6 +37,34 @@ def text_value(name: str, value: object) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise wrong(name, value, "a text")
     return str(value)
+
+
+def key_value(name: str, value: object) -> str:
+    """Read what tells a lead from all others: a whole number has one spelling; blanks around it do not count."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and math.isfinite(value) and abs(value) >= LARGEST_EXACT:
+        raise PipedriveValidationError(
+            f"{name}: a float of 2**53 or more may stand for several numbers. Give the key as a text or a whole number."
+        )
+    whole = int(value) if isinstance(value, Decimal) and value.is_finite() and value % 1 == 0 else _whole(value)
+    if isinstance(whole, float | Decimal) and math.isfinite(whole):
+        return f"{Decimal(str(whole)).normalize():f}"
+    if isinstance(whole, int) and not isinstance(whole, bool):
+        return str(whole)
+    raise wrong(name, value, "a key: a text or a number")
+
+
+def mapping_value(name: str, value: object) -> Mapping[str, Any]:
+    """Read a mapping, or the JSON object that a template has made of it; None is an empty one."""
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        with suppress(msgspec.DecodeError):
+            value = msgspec.json.decode(value)
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, Mapping):
+        raise PipedriveValidationError(f"{name}: must be a mapping or a JSON object; it is a {type(value).__name__}.")
+    return value
 
 
 def is_gap(value: Any) -> bool:

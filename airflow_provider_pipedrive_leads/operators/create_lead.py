@@ -99,6 +99,7 @@ class PipedriveCreateLeadOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Check everything that can be checked, find or create the contact, create the lead, and its note."""
+        from airflow_provider_pipedrive_leads.api.values import text_value
         from airflow_provider_pipedrive_leads.leads.writing.create_once import key_of_run
         from airflow_provider_pipedrive_leads.leads.writing.lead import NewLead, create_lead
         from airflow_provider_pipedrive_leads.leads.writing.notes import note_once
@@ -112,7 +113,7 @@ class PipedriveCreateLeadOperator(BaseOperator):
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         new = NewLead(
             title=self.title,
-            key=self.origin_id or key_of_run(run_key(context) or uuid4().hex),
+            key=key_of_run(run_key(context) or uuid4().hex) if self.origin_id in (None, "") else self.origin_id,
             key_field=self.key_field,
             person_id=self.person_id,
             organization_id=self.organization_id,
@@ -121,10 +122,11 @@ class PipedriveCreateLeadOperator(BaseOperator):
             fields=self.fields,
         )
         with recorded(self, context, hook, "create"), daily_budget(self):
+            note = "" if self.note is None else text_value("note", self.note)
             memory, patience = TaskMemory(context), patience_of(hook, self.settle)
             lead_id = create_lead(hook, new, memory, patience, began=began_earlier(context))
-            if self.note and self.note.strip():
-                note_once(hook, lead_id, self.note, memory, patience)
+            if note.strip():
+                note_once(hook, lead_id, note, memory, patience)
         self.log.info("Created lead %s.", lead_id)
         return lead_id
 

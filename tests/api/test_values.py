@@ -12,6 +12,8 @@ from airflow_provider_pipedrive_leads.api.values import (
     bool_value,
     date_value,
     id_value,
+    key_value,
+    mapping_value,
     number_value,
     text_value,
     time_value,
@@ -63,6 +65,19 @@ class Timestamp(datetime):
         (number_value, str(2**53 + 2), 2.0**53 + 2),
         (number_value, 1e300, 1e300),
         (text_value, 2026, "2026"),
+        (key_value, " a ", "a"),
+        (key_value, 815, "815"),
+        (key_value, 0, "0"),
+        (key_value, 815.0, "815"),
+        (key_value, 12.50, "12.5"),
+        (key_value, Decimal("815.00"), "815"),
+        (key_value, Decimal("8.15E+2"), "815"),
+        (key_value, Decimal("12.50"), "12.5"),
+        (key_value, 2**70, str(2**70)),
+        (mapping_value, None, {}),
+        (mapping_value, "", {}),
+        (mapping_value, {"a": 1}, {"a": 1}),
+        (mapping_value, ' {"a": null}', {"a": None}),
     ],
 )
 def test_what_is_lossless_is_read(read, value, expected):
@@ -103,8 +118,24 @@ def test_what_is_lossless_is_read(read, value, expected):
         (number_value, "1,5"),
         (text_value, True),
         (text_value, float("inf")),
+        (key_value, True),
+        (key_value, float("inf")),
+        (key_value, Decimal("nan")),
+        (key_value, ["a"]),
     ],
 )
 def test_what_would_lose_something_is_refused(read, value):
     with pytest.raises(PipedriveValidationError, match=r"^field: .* is not "):
         read("field", value)
+
+
+@pytest.mark.parametrize("value", [2.0**53, -1e300])
+def test_a_float_that_may_be_several_numbers_is_no_key(value):
+    with pytest.raises(PipedriveValidationError, match=r"^field: a float of 2\*\*53 or more may stand for several"):
+        key_value("field", value)
+
+
+@pytest.mark.parametrize("value", ["title=x", "[1]", '{"a": ', 5, ["a"]])
+def test_what_is_no_mapping_is_refused(value):
+    with pytest.raises(PipedriveValidationError, match=r"^fields: must be a mapping or a JSON object; it is a \w+\.$"):
+        mapping_value("fields", value)

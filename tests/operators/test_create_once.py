@@ -75,3 +75,14 @@ def test_bad_settling_and_keys_are_named(run_dag, sandbox, person_id):
         PipedriveCreateLeadOperator(task_id="field", key_field="No such field", **own)
     assert set(run_dag(dag).tasks.values()) == {"failed"}
     assert not named(sandbox, "Bad")
+
+
+@pytest.mark.usefixtures("connection")
+def test_numbers_that_templates_make_are_taken_for_texts(run_dag, sandbox, client, person_id):
+    with DAG("numbers", schedule=None, render_template_as_native_obj=True) as dag:
+        PipedriveCreateLeadOperator(
+            task_id="create", title="Numbered", person_id=str(person_id), origin_id="{{ 47 * 100 + 11 }}", note="2026"
+        )
+    lead_id = run_dag(dag).returned["create"]
+    assert client.get_lead(lead_id)["origin_id"] == "4711"
+    assert [note["content"] for note in client.get_notes(lead_id=lead_id)] == ["2026"]

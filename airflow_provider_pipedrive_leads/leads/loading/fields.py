@@ -27,7 +27,14 @@ from airflow_provider_pipedrive_leads.api.fields import (
     near_names,
     to_wire,
 )
-from airflow_provider_pipedrive_leads.api.values import date_value, money_value, number_value, time_value, wrong
+from airflow_provider_pipedrive_leads.api.values import (
+    date_value,
+    key_value,
+    money_value,
+    number_value,
+    time_value,
+    wrong,
+)
 from airflow_provider_pipedrive_leads.leads.reading.columns import named_columns
 
 if TYPE_CHECKING:
@@ -344,20 +351,10 @@ def _key_reader(name: str, prefix: str) -> Read:
     """Read a key as leads carry it: with its prefix, without blanks around it; a whole number has one spelling."""
 
     def read(value: Any) -> JSON:
-        text = (value if type(value) is str else _number_as_key(name, value)).strip()
+        text = key_value(name, _as_text(name, value) if isinstance(value, UUID | date | time) else value)
         return prefix + text if text else None
 
     return read
-
-
-def _number_as_key(name: str, value: Any) -> str:
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-        return str(int(value))
-    if isinstance(value, float) and abs(value) >= 2**53:
-        raise PipedriveValidationError(
-            f"{name}: a float of 2**53 or more may stand for several numbers. Give the key as a text or a whole number."
-        )
-    return _as_text(name, value)
 
 
 def _lead_id(value: Any) -> JSON:

@@ -66,7 +66,7 @@ def read_load(
             raise PipedriveConfigError(f"{name}: {value!r} is neither {' nor '.join(map(repr, choices))}.")
     if not isinstance(key, str) or not key.strip():
         raise PipedriveConfigError("key: name origin_id, id, or a custom text field that tells the leads apart.")
-    prefix = key_prefix or ""
+    prefix = "" if key_prefix is None else str(key_prefix)
     if key.strip() == "id" and prefix:
         raise PipedriveConfigError("key_prefix: ids of leads have no prefix; leave it out with key='id'.")
     if on_missing == "archive" and not prefix.strip():

@@ -11,7 +11,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field
-from airflow_provider_pipedrive_leads.api.values import bool_value, is_gap, text_value
+from airflow_provider_pipedrive_leads.api.values import bool_value, is_gap, key_value, mapping_value
 from airflow_provider_pipedrive_leads.leads.writing.comparing import warn_of_rewritten
 from airflow_provider_pipedrive_leads.leads.writing.contacts import find_or_create_organization, find_or_create_person
 from airflow_provider_pipedrive_leads.leads.writing.create_once import (
@@ -48,7 +48,7 @@ class NewLead(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     title: object
-    key: str
+    key: object
     key_field: str | None = None
     person_id: int | str | None = None
     organization_id: int | str | None = None
@@ -61,20 +61,23 @@ class NewLead(msgspec.Struct, frozen=True, kw_only=True):
 
         :raises PipedriveValidationError: they do not.
         """
+        fields = mapping_value("fields", self.fields)
         for name in CONTACTS:
             kind = name.removesuffix("_id")
             if getattr(self, kind) and getattr(self, name) is not None:
                 raise PipedriveValidationError(f"{kind}, {name}: give one of them, not both.")
         for name in ("title", "origin_id", *CONTACTS):
-            if name in (self.fields or {}):
+            if name in fields:
                 raise PipedriveValidationError(f"fields: {name} is a parameter of its own; give it there.")
         if not any((self.person, self.organization)) and self.person_id is None and self.organization_id is None:
             raise PipedriveValidationError(
                 "person_id, organization_id, person, organization: a lead needs at least one."
             )
-        if not 0 < len(text_value("origin_id", self.key).strip()) <= LONGEST_KEY:
+        key = key_value("origin_id", self.key)
+        if not 0 < len(key) <= LONGEST_KEY:
             raise PipedriveValidationError(f"origin_id: must have 1 to {LONGEST_KEY} characters.")
-        return self
+        contacts = {kind: mapping_value(kind, getattr(self, kind)) for kind in ("person", "organization")}
+        return msgspec.structs.replace(self, key=key, fields=fields, **contacts)
 
 
 def create_lead(api: LeadsApi, new: NewLead, memory: Memory, patience: Patience, *, began: str | None = None) -> str:
@@ -93,7 +96,7 @@ def create_lead(api: LeadsApi, new: NewLead, memory: Memory, patience: Patience,
         log.info("An earlier try of this task created lead %s.", earlier.lead_id)
         return earlier.lead_id
     given = {name: value for name, value in (new.fields or {}).items() if not is_gap(value)}
-    body = api.wire_fields({**given, "title": new.title, "origin_id": new.key.strip(), **ids})
+    body = api.wire_fields({**given, "title": new.title, "origin_id": str(new.key), **ids})
     marker = _marker(api, new)
     body[marker.field] = marker.value
     body.update(_contacts(api, new, memory, patience, earlier))
@@ -112,13 +115,13 @@ def _check_same_contact(ids: Mapping[str, int | str], made: Intent) -> None:
 
 def _marker(api: LeadsApi, new: NewLead) -> Marker:
     if not new.key_field:
-        return Marker("origin_id", new.key.strip())
+        return Marker("origin_id", str(new.key))
     if CUSTOM_KEY.fullmatch(new.key_field):
-        return Marker(new.key_field, new.key.strip())
+        return Marker(new.key_field, str(new.key))
     field = find_field(new.key_field, api.catalogue().fields)
     if field.type not in TEXT_TYPES:
         raise PipedriveValidationError(f"key_field: {new.key_field!r} is a field of type {field.type}, not a text.")
-    return Marker(field.key, new.key.strip())
+    return Marker(field.key, str(new.key))
 
 
 def _contacts(
@@ -165,7 +168,7 @@ def update_lead(
     :raises PipedriveValidationError: the lead was changed since then, or the parameters do not go together.
     """
     path_id("lead_id", lead_id)
-    changes = dict(fields or {})
+    changes = dict(mapping_value("fields", fields))
     archive = _read_archive(changes)
     if (add_labels or remove_labels) and "label_ids" in changes:
         raise PipedriveValidationError("fields: label_ids replaces all labels; use it or add_labels, not both.")

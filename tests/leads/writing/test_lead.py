@@ -172,3 +172,23 @@ def test_what_was_stored_as_sent_is_not_told(sandbox, client, person_id, caplog)
     update_lead(client, lead["id"], fields={"title": "As sent again", "value": {"amount": 5, "currency": "eur"}})
     assert sandbox.control.counters()["calls"] == 1, "standard fields ask for no names"
     assert not [record for record in caplog.records if "stored something else" in record.getMessage()]
+
+
+@pytest.mark.parametrize(("key", "kept"), [(4711, "4711"), (0, "0"), (4711.0, "4711"), (" a-1 ", "a-1")])
+def test_a_key_may_be_a_number(client, person_id, key, kept):
+    new = NewLead(title="Numbered", key=key, person_id=1.0 * person_id, fields='{"Company size": "1-10"}')
+    lead = client.get_lead(create_lead(client, new, Memory(), PATIENCE))
+    assert (lead["origin_id"], lead["person_id"]) == (kept, person_id)
+    assert client.named_fields(lead)["Company size"] == "1-10"
+    update_lead(client, lead["id"], fields='{"Company size": "11-50"}')
+    assert client.named_fields(client.get_lead(lead["id"]))["Company size"] == "11-50"
+
+
+@pytest.mark.parametrize("parts", [{"fields": "x"}, {"fields": 5}, {"person": "Kim"}, {"organization": ["Acme"]}])
+def test_what_is_no_mapping_is_refused_before_anything_is_sent(sandbox, client, parts):
+    sandbox.control.reset_counters()
+    with pytest.raises(PipedriveValidationError, match=f"^{next(iter(parts))}: must be a mapping"):
+        create_lead(
+            client, NewLead(title="x", key="x", person_id=None if "person" in parts else 1, **parts), Memory(), PATIENCE
+        )
+    assert sandbox.control.counters()["calls"] == 0
