@@ -190,6 +190,7 @@ class PipedriveClient(LeadsApi):
 
         :raises PipedriveError: the typed error of the last try.
         """
+        self._catalogue = None if call.changes_names else self._catalogue
         started = self._clock()
         repeats = rejections = 0
         doubted = renewed = False

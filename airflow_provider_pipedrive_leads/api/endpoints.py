@@ -25,6 +25,9 @@ NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 UUID_NAMES = {"lead_id": "lead", "label_id": "label", "conversion_id": "conversion"}
 
 
+PATHS_OF_NAMES = ("/v1/leadLabels", "/v1/dealFields", "/api/v2/dealFields")
+
+
 class Call(msgspec.Struct, frozen=True):
     """One request as a value.
 
@@ -55,6 +58,11 @@ class Call(msgspec.Struct, frozen=True):
     def repeatable(self) -> bool:
         """Whether sending it twice leaves the account as sending it once (all but POST)."""
         return self.method != "POST"
+
+    @property
+    def changes_names(self) -> bool:
+        """Whether fields and labels may be called otherwise afterwards, even if it fails."""
+        return self.method != "GET" and self.path.startswith(PATHS_OF_NAMES)
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.client import Account, PipedriveClient
     from airflow_provider_pipedrive_leads.leads.catalogue_cache import CatalogueCache
 
-PATHS_IN_CATALOGUE = ("/v1/leadLabels", "/v1/dealFields", "/api/v2/dealFields")
-"""What is written there makes a kept catalogue wrong; a call that failed may have been carried out."""
-
 
 class PipedriveLeadsHook(LeadsApi, BaseHook):
     """Reads and writes the leads of the Pipedrive company behind an Airflow connection.
@@ -89,7 +86,7 @@ class PipedriveLeadsHook(LeadsApi, BaseHook):
         try:
             reply = self.get_conn().send(call)
         finally:
-            if call.method != "GET" and call.path.startswith(PATHS_IN_CATALOGUE):
+            if call.changes_names:
                 self._catalogue = None
                 self._catalogue_cache().forget()
         self._lineage.note(self, call, reply)

@@ -443,3 +443,13 @@ def test_every_type_of_custom_field_comes_back_as_it_was_written(client, person_
     assert {field.name for field in client.catalogue().fields} == set(written)
     unset = client.update_lead(lead["id"], **dict.fromkeys(written))
     assert set(client.named_fields(unset).values()) == {None}
+
+
+def test_a_client_that_makes_a_field_or_a_label_knows_it(client, person_id):
+    client.catalogue()
+    body = {"field_name": "Made just now", "field_type": "text"}
+    key = client.request("POST", "/api/v2/dealFields", json=body)["data"]["field_code"]
+    assert client.add_lead("By key", person_id=person_id, **{key: "x"})[key] == "x"
+    client.catalogue()
+    label = client.add_lead_label("Made just now", "blue")
+    assert client.add_lead("By label", person_id=person_id, label_ids="made just now")["label_ids"] == [label["id"]]
