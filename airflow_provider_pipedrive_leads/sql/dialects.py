@@ -445,8 +445,9 @@ class DuckDb(_OnConflict):
         columns: Sequence[tuple[Column, str]],
         reader: Reader,
     ) -> Staging:
-        """Take the file if it can be written."""
-        if find_spec("pyarrow") is None:
+        """Take the file if it can be written, and the database may read files."""
+        may_read = session.fetch("SELECT current_setting('enable_external_access')") == [(True,)]
+        if find_spec("pyarrow") is None or not may_read:
             return super().staging(session, name, columns, reader)
         return StagingFile(session, name, [column for column, _ in columns], reader)
 

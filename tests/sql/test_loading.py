@@ -11,6 +11,8 @@ import pytest
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.table import Column
+from airflow_provider_pipedrive_leads.sql import dialects
+from airflow_provider_pipedrive_leads.sql.dialects import DuckDb
 from airflow_provider_pipedrive_leads.sql.loading import check, loading_table
 
 ALL_KINDS = [
@@ -470,3 +472,24 @@ def test_a_time_that_is_in_no_column_is_refused(database):
     named = "columns: none has the key 'update_time'"
     with pytest.raises(PipedriveConfigError, match=named), merging(database, "any", columns=TWO):
         pass
+
+
+@pytest.mark.parametrize("why", ["no pyarrow", "no access to files"])
+def test_rows_for_duckdb_wait_in_a_table_where_no_file_can_be_read(duckdb, monkeypatch, why):
+    made = []
+    stage = DuckDb.stage
+    monkeypatch.setattr(DuckDb, "stage", lambda *given: made.append(given[2]) or stage(*given))
+    if why == "no pyarrow":
+        monkeypatch.setattr(dialects, "find_spec", lambda name: None)
+    else:
+        open_connection = duckdb.hook.get_conn
+
+        def shut_off():
+            connection = open_connection()
+            connection.execute("SET enable_external_access = false")
+            return connection
+
+        monkeypatch.setattr(duckdb.hook, "get_conn", shut_off)
+    load(duckdb, ROWS, ALL_KINDS)
+    assert made == ['"_pipedrive_rows"']
+    assert [row[0] for row in duckdb.fetch("SELECT id FROM leads ORDER BY id")] == [row[0] for row in ROWS]
