@@ -26,6 +26,7 @@ UUID_NAMES = {"lead_id": "lead", "label_id": "label", "conversion_id": "conversi
 
 
 PATHS_OF_NAMES = ("/v1/leadLabels", "/v1/dealFields", "/api/v2/dealFields")
+"""A write to one of these makes cached names stale."""
 
 
 class Call(msgspec.Struct, frozen=True):

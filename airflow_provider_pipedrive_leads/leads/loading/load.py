@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+QUOTED = re.compile(r"['\"].*['\"]", re.DOTALL)
+ANSWER = re.compile(r"Pipedrive answered \d{3}")
+
 NOTE = "pipedrive_load"
 SECONDS_BETWEEN_NOTES = 240.0
 LONGEST_SINCE_NOTE = 300.0
@@ -265,17 +268,13 @@ def _too_many_failed(load: Load, plan: Plan, results: Results, *, transient: boo
     )
 
 
-QUOTED = re.compile(r"['\"].*['\"]", re.DOTALL)
-ANSWER = re.compile(r"Pipedrive answered \d{3}")
-
-
 def _named(bad: Outcome) -> str:
     where = f"lead {bad.lead_id}" if bad.row is None else f"row {bad.row}"
     return f"{where} ({_reason(bad.error or bad.outcome)})"
 
 
 def _reason(error: str) -> str:
-    """Why a row failed, without what stands in it: a log keeps no data of leads. Server's words stay in the results."""
+    """Why a row failed, without its values, which do not belong in a log; the full words are in the results."""
     answer = ANSWER.search(error)
     if answer is not None:
         return f"{error.split(':', maxsplit=1)[0]}: {answer[0]}"

@@ -39,7 +39,7 @@ class Wanted(msgspec.Struct, gc=False):
 
 
 class UpToDateReader:
-    """Reads rows by names that are kept, and by new ones from the first row on that these do not suffice for.
+    """Reads rows with cached names, and fetches them again once when a row needs one that they lack.
 
     :param load: which column fills which field.
     :param api: knows the names.
@@ -97,7 +97,7 @@ class UpToDateReader:
         self._reader.check_columns()
 
     def _renew(self) -> bool:
-        """Go on with new names if there are any, which is looked for once."""
+        """Fetch the names again, once; tell whether they have changed."""
         if self._fresh is None:
             return False
         before, self.catalogue, self._fresh = self.catalogue, self._fresh(), None

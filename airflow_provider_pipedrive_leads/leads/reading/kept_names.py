@@ -1,7 +1,7 @@
-"""Names of fields, options and labels that were asked for some minutes ago, for runs that read few leads.
+"""Cached names of fields, options and labels, for runs that read few leads.
 
-They save 30 tokens, where a page costs 20. A lead that has a field, an option or a label that they lack shows that they
-are too old: then new ones are asked for, and if those say anything else, the read begins anew with them.
+They save 30 tokens, where a page costs 20. A lead with a field, option or label that they lack shows that the cache may
+be stale: the names are then fetched again, and if they have changed, the read starts over.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class StaleNamesError(Exception):
-    """A lead has what the kept names lack and new ones tell."""
+    """A lead has a field, option or label that the cached names lack and fresh ones have."""
 
 
 class KeptNames:
-    """Names that may be too old.
+    """Names that may be stale.
 
     :ivar catalogue: of the account.
     """
 
     def __init__(self, api: LeadsApi) -> None:
         self._api = api
-        self._checked = True
+        self._may_be_stale = True
         self._take(api.catalogue())
 
     def _take(self, catalogue: Catalogue) -> None:
@@ -49,16 +49,16 @@ class KeptNames:
         }
 
     def renew(self) -> bool:
-        """Ask for new ones, once; give whether they say anything else."""
-        if not self._checked:
+        """Fetch them again, once; tell whether they have changed."""
+        if not self._may_be_stale:
             return False
-        self._checked = False
+        self._may_be_stale = False
         before = self.catalogue
         self._take(self._api.fresh_catalogue())
         return self.catalogue != before
 
     def looked_up(self, look_up: Callable[[Catalogue], Result]) -> Result:
-        """Find something in them, or else in new ones.
+        """Look something up in them, and in fresh ones if it is not there.
 
         :raises PipedriveValidationError: it is in neither.
         """
@@ -70,11 +70,11 @@ class KeptNames:
         return look_up(self.catalogue)
 
     def check(self, leads: Iterable[msgspec.Raw]) -> None:
-        """Look through leads for what has no name.
+        """Look for leads with something that has no name.
 
         :raises StaleNamesError: one has such a thing, which has a name by now.
         """
-        if self._checked and any(self._lacks(_decode(lead)) for lead in leads) and self.renew():
+        if self._may_be_stale and any(self._lacks(_decode(lead)) for lead in leads) and self.renew():
             raise StaleNamesError
 
     def _lacks(self, lead: dict[str, Any]) -> bool:

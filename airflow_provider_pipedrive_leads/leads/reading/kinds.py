@@ -74,7 +74,7 @@ def _boolean(value: Any) -> Any:
     return truths.get(main, value) if isinstance(main, str | int) else value
 
 
-def _moment(value: Any) -> Any:
+def _plain_text(value: Any) -> Any:
     main = plain(value)
     return main if isinstance(main, str) or main is None else value
 
@@ -84,8 +84,8 @@ READ: dict[Kind, Callable[[Any], Any]] = {
     "integer": _integer,
     "number": _number,
     "boolean": _boolean,
-    "date": _moment,
-    "time": _moment,
-    "timestamp": _moment,
+    "date": _plain_text,
+    "time": _plain_text,
+    "timestamp": _plain_text,
     "list<string>": option_ids,
 }

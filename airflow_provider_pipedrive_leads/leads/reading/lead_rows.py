@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 FEW_LEADS = 5_000
-"""Through so many each is looked whether it has what the kept names lack; of more, 30 tokens do not count."""
+"""Up to this many leads are checked for names that the cache lacks; beside the pages of more, 30 tokens are nothing."""
 LAYOUTS = ("pipedrive", "common")
 GONE_KEYS = {"id", "is_deleted", "converted_deal_id"}
 """What is known of a lead that is gone."""
@@ -94,7 +94,6 @@ def rows_for(
 ) -> Iterator[Rows]:
     """Lay out rows.
 
-
     :param columns: ``"names"``: readable columns; ``"keys"``: as the API gives it; or a list of column names.
     :param expand: whose names, e-mails and phones to add: ``person``, ``organization``, ``owner``.
     :param layout: ``"pipedrive"``, or ``"common"``: what unified CRM APIs give; ``columns`` then picks of that.
@@ -129,9 +128,9 @@ def rows_for(
 
 
 def with_names(api: LeadsApi, *, few: bool, read: Callable[[KeptNames | None], Result]) -> Result:
-    """Read leads with names kept from earlier, if few leads are expected, and once more if these prove too old.
+    """Read leads with cached names if few are expected, and start over with fresh ones if the cache proves stale.
 
-    :param read: gets the names, or None where it should ask for them itself.
+    :param read: is given the cached names, or None if it should fetch them itself.
     """
     if not few:
         return read(None)
@@ -139,5 +138,5 @@ def with_names(api: LeadsApi, *, few: bool, read: Callable[[KeptNames | None], R
     try:
         return read(names)
     except StaleNamesError:
-        log.info("A lead has a field, an option or a label that is new: reading once more, with new names.")
+        log.info("A lead has a field, option or label that the cached names lack: starting over with fresh names.")
         return read(names)

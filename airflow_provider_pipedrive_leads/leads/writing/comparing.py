@@ -98,6 +98,8 @@ def _same_options(wanted: JSON, present: JSON) -> bool:
 
 def _money(amounts: Alike) -> Alike:
     def alike(wanted: JSON, present: JSON) -> bool:
+        if not isinstance(present, dict):
+            return False
         return wanted["currency"] == present.get("currency") and amounts(wanted["amount"], present.get("amount"))
 
     return alike
@@ -197,14 +199,16 @@ class Comparison:
 
 
 def warn_of_rewritten(api: LeadsApi, sent: Mapping[str, JSON], lead: Mapping[str, JSON]) -> None:
-    """Say in the log which fields a lead came back with something else in than was sent; no values."""
+    """Warn of fields whose value in the reply differs from what was sent; values are not shown."""
     is_custom = any(CUSTOM_KEY.fullmatch(key) for key in sent)
     catalogue = api.catalogue() if is_custom else Catalogue()
     keys = Comparison(catalogue).rewritten(sent, lead)
     if keys:
         names = {field.key: field.name for field in catalogue.fields}
         told = dict.fromkeys(names.get(key[:KEY_LENGTH], key) for key in keys)
-        log.warning("Lead %s: Pipedrive stored something else than was sent in: %s.", lead.get("id"), ", ".join(told))
+        log.warning(
+            "Lead %s: Pipedrive stored a value other than the one sent in: %s.", lead.get("id"), ", ".join(told)
+        )
 
 
 def _alike(alike: Alike, wanted: JSON, present: JSON) -> bool:

@@ -125,8 +125,11 @@ def create_once(
         lead = find_after(lambda: creation.look(intent), wait, patience)
     if lead is None:
         lead = creation.sent(intent)
-        warn_of_rewritten(api, {name: value for name, value in body.items() if name != marker.field}, lead)
+        sent = {name: value for name, value in body.items() if name != marker.field}
+    else:
+        sent = {}
     creation.note(msgspec.structs.replace(intent, lead_id=lead["id"]))
+    warn_of_rewritten(api, sent, lead)
     _check_kept(lead, marker)
     return str(lead["id"])
 
