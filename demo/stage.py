@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -57,7 +59,7 @@ def empty_folder(folder: Path) -> Path:
 
 @contextmanager
 def process(*command: str | Path, env: dict[str, str] | None = None, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run a command in a process group of its own; on leaving, nothing of that group is left."""
+    """Run a command; on leaving, neither it nor anything that it began is left."""
     running = subprocess.Popen(
         [str(part) for part in command], env=env, cwd=ROOT, start_new_session=True, text=True, **options
     )
@@ -68,13 +70,24 @@ def process(*command: str | Path, env: dict[str, str] | None = None, **options: 
 
 
 def _end(running: subprocess.Popen[str]) -> None:
+    begun = set(_begun_by(running.pid))
     if running.poll() is None:
         running.send_signal(signal.SIGINT)  # the one signal on which `airflow standalone` stops its children
         with suppress(subprocess.TimeoutExpired):
             running.wait(SECONDS_TO_END)
+    begun.update(_begun_by(running.pid))
     with suppress(ProcessLookupError):
         os.killpg(running.pid, signal.SIGKILL)
     running.wait()
+    for left in begun:  # Airflow's workers have sessions of their own
+        with suppress(psutil.NoSuchProcess):
+            left.kill()
+    psutil.wait_procs(begun)
+
+
+def _begun_by(pid: int) -> Iterator[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        yield from psutil.Process(pid).children(recursive=True)
 
 
 @contextmanager

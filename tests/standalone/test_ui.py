@@ -23,12 +23,12 @@ ROOT = Path(__file__).parents[2]
 HERE_AND_IN_NO_HURRY = f"""
 import sys
 from pathlib import Path
-from demo import stage, ui
+from demo import ui
 usual = ui.airflow_environment
 ui.airflow_environment = lambda *stage: {{**usual(*stage), **{NO_HURRY}}}
 ui.FOLDER = Path(".ui").absolute()
 ui.LOG = ui.FOLDER / "airflow.log"
-ui.SECONDS_TO_START = stage.SECONDS_TO_END = 3600
+ui.SECONDS_TO_START = 3600
 sys.exit(ui.main())
 """
 """What ``make ui`` runs, but in the folder ``.ui`` of where it is run: others may run it meanwhile."""
