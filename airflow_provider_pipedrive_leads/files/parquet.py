@@ -107,6 +107,10 @@ class ParquetTable:
             for (column, kind), values in zip(self._columns, batch, strict=True)
         ]
         self._taken += len(arrays[0])
+        self.write_arrays(arrays)
+
+    def write_arrays(self, arrays: Sequence[Any]) -> None:
+        """Append rows whose columns are Arrow arrays of the table's types already."""
         rows = self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema)
         while rows.num_rows:
             taken = rows.slice(0, ROWS_PER_GROUP - self._rows)
@@ -177,12 +181,22 @@ def arrow_array(column: Column, kind: Any, values: Sequence[Any], *, first: int 
     if column.kind == "json":
         encode = msgspec.json.encode
         return pa.array([None if value is None else encode(value) for value in values], kind)
-    with suppress(pa.ArrowException, OverflowError, UnicodeError):
-        if column.kind not in PLAIN:
-            return _of_texts(column.kind, kind, values)
-        if set(map(type, values)) - {type(None)} <= PLAIN[column.kind]:
-            return pa.array(values, kind)
+    at_once = arrow_at_once(column.kind, kind, values)
+    if at_once is not None:
+        return at_once
     return pa.array([_fitting(column, value, row) for row, value in enumerate(values, first)], kind)
+
+
+def arrow_at_once(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any | None:
+    """Convert a column's values by Arrow alone; None where they are not all of the type that the kind usually has."""
+    import pyarrow as pa
+
+    with suppress(pa.ArrowException, OverflowError, UnicodeError):
+        if kind not in PLAIN:
+            return _of_texts(kind, arrow_type, values)
+        if set(map(type, values)) - {type(None)} <= PLAIN[kind]:
+            return pa.array(values, arrow_type)
+    return None
 
 
 def _of_texts(kind: str, arrow_type: Any, values: Sequence[Any]) -> Any:

@@ -395,7 +395,7 @@ class Sqlite(_OnConflict):
 
 
 class DuckDb(_OnConflict):
-    """DuckDB: rows wait in a Parquet file, or without pyarrow, as lists, in a temporary table."""
+    """DuckDB: rows wait in an Arrow file, or without pyarrow, as lists, in a temporary table."""
 
     types: ClassVar[Mapping[Kind, str]] = {
         **Portable.types,
@@ -445,9 +445,8 @@ class DuckDb(_OnConflict):
         columns: Sequence[tuple[Column, str]],
         reader: Reader,
     ) -> Staging:
-        """Take the file if it can be written, and the database may read files."""
-        may_read = session.fetch("SELECT current_setting('enable_external_access')") == [(True,)]
-        if find_spec("pyarrow") is None or not may_read:
+        """Take the file if it can be written."""
+        if find_spec("pyarrow") is None:
             return super().staging(session, name, columns, reader)
         return StagingFile(session, name, [column for column, _ in columns], reader)
 

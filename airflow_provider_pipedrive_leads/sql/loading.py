@@ -237,16 +237,21 @@ class TableLoad:
     def _put(self) -> None:
         self._fresh.finish()
         with self._dialect.exclusively(self._session, self._target.table):
-            layout, table = settle(self._session, self._dialect, self._target, self._load)
-            names = [self._dialect.quote(name) for name in layout.names]
-            self._move(self._dialect.table(table), names)
-            self._bury(self._dialect.table(table), names)
-            if table != self._target.table:
-                self._swap(table)
-        self.columns = layout.names
-        self._warn(layout.warnings)
+            settled = settle(self._session, self._dialect, self._target, self._load)
+            names = [self._dialect.quote(name) for name in settled.layout.names]
+            table = self._dialect.table(settled.table)
+            if settled.is_new:
+                self._fill(table, names)
+            else:
+                self._move(table, names)
+            self._bury(table, names)
+            if settled.table != self._target.table:
+                self._swap(settled.table)
+        self.columns = settled.layout.names
+        self._warn(settled.layout.warnings)
 
     def _move(self, target: str, names: Sequence[str]) -> None:
+        """Put rows into a table that may have some."""
         flag = self._dialect.quote(DELETED)
         if self._target.mode == "merge":
             version = None if self._version is None else names[self._version]
@@ -257,11 +262,16 @@ class TableLoad:
         if self._target.mode == "append":
             run = self._dialect.quote(RUN)
             self._session.execute(f"DELETE FROM {target} WHERE {run} = {MARK}", [self._run_key])
-            into = f"INSERT INTO {target} ({', '.join(names)}, {flag}, {run})"
-            self._session.execute(f"{into} {self._source(names, MARK)}", [self._run_key])
-            return
-        self._session.execute(f"DELETE FROM {target}")
-        self._session.execute(f"INSERT INTO {target} ({', '.join(names)}, {flag}) {self._source(names)}")
+        else:
+            self._session.execute(f"DELETE FROM {target}")
+        self._fill(target, names)
+
+    def _fill(self, target: str, names: Sequence[str]) -> None:
+        """Put rows into a table that has none of these keys; for a new one this is faster than a merge."""
+        more, values = ([RUN], [self._run_key]) if self._target.mode == "append" else ([], [])
+        into = [*names, self._dialect.quote(DELETED), *map(self._dialect.quote, more)]
+        source = self._source(names, *[MARK] * len(more))
+        self._session.execute(f"INSERT INTO {target} ({', '.join(into)}) {source}", values)
 
     def _source(self, names: Sequence[str], *more: str) -> str:
         """The query that gives the staged rows; of a key that came more than once, the last."""

@@ -1,15 +1,14 @@
-"""Where rows wait until all of them are there: in a staging table or, for DuckDB, in a Parquet file that it reads."""
-
-# ruff: noqa: S608  # names are quoted by the dialect
+"""Where rows wait until all of them are there: in a staging table or, for DuckDB, in an Arrow file that it reads."""
 
 from __future__ import annotations
 
+import mmap
+import re
 import tempfile
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-from airflow_provider_pipedrive_leads.files.parquet import parquet_table
+from airflow_provider_pipedrive_leads.files.parquet import BYTES_PER_GROUP, arrow_array, arrow_at_once, arrow_types
 from airflow_provider_pipedrive_leads.files.table import Column
 
 if TYPE_CHECKING:
@@ -20,16 +19,9 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.sql.session import Session
     from airflow_provider_pipedrive_leads.sql.values import Reader
 
-AS_TEXT = ("text", "list<string>", "json")
+AS_TEXT = ("list<string>", "json")
 """Kinds of values that lie in the file as the texts that the table will hold."""
-TYPES: dict[str, set[type]] = {
-    **{kind: {str} for kind in ("date", "time", "timestamp")},
-    "integer": {int},
-    "boolean": {bool},
-}
-"""What Arrow reads as strictly as :class:`sql.values.Reader` does, and faster."""
-
-FOR_ONE_READER = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+NUL = re.compile(rb"\0")
 
 
 class Staging(Protocol):
@@ -111,7 +103,7 @@ class StagingTable:
 
 
 class StagingFile:
-    """Rows in a Parquet file without a name, gone with this process, which DuckDB reads as if it were a table.
+    """Rows in an Arrow file without a name, gone with this process, which DuckDB reads in place as if it were a table.
 
     :param name: quoted.
     :param columns: what comes.
@@ -119,49 +111,84 @@ class StagingFile:
     """
 
     def __init__(self, session: Session, name: str, columns: Sequence[Column], reader: Reader) -> None:
+        import pyarrow as pa
+
         self.name = name
         self.rows = 0
         self._session = session
         self._columns = columns
         self._reader = reader
+        kinds: list[Kind] = ["text" if column.kind in AS_TEXT else column.kind for column in columns]
+        self._lying = [Column(f"c{number}", kind, f"c{number}") for number, kind in enumerate(kinds)]
+        self._types = [arrow_types()[kind] for kind in kinds]
+        names = ["n", *(column.name for column in self._lying)]
+        self._schema = pa.schema(zip(names, [pa.int64(), *self._types], strict=True))
+        self._waiting: list[Any] = []
+        self._bytes = 0
         self._open = ExitStack()
 
     def open(self) -> None:
         """Begin the file."""
-        kinds: list[Kind] = ["text" if column.kind in AS_TEXT else column.kind for column in self._columns]
-        lying = [Column(f"c{number}", kind, f"c{number}") for number, kind in enumerate(kinds)]
+        from pyarrow import ipc
+
         self._file = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - close() closes it
-        table = parquet_table(self._file, [Column("n", "integer", "n"), *lying], encoding=FOR_ONE_READER)
-        self._writer = self._open.enter_context(table)
+        self._writer = self._open.enter_context(ipc.new_file(self._file, self._schema))
 
     def write(self, batch: Batch) -> None:
         """Append the rows of a batch."""
-        first = self.rows + 1
-        values = [
-            part if self._is_usual(column, part) else self._reader.column(column, part, first=first)
-            for column, part in zip(self._columns, batch, strict=True)
-        ]
-        numbers = list(range(self.rows, self.rows + len(values[0])))
-        self.rows += len(numbers)
-        try:
-            self._writer.write([numbers, *values])
-        except PipedriveValidationError:
-            for column, part in zip(self._columns, batch, strict=True):
-                self._reader.column(column, part, first=first)  # says the same as for every other database
-            raise
+        import pyarrow as pa
 
-    def _is_usual(self, column: Column, values: Sequence[object]) -> bool:
-        return column.kind in TYPES and set(map(type, values)) - {type(None)} <= TYPES[column.kind]
+        arrays = [self._array(number, values) for number, values in enumerate(batch)]
+        numbers = pa.array(range(self.rows, self.rows + len(arrays[0])), pa.int64())
+        self.rows += len(numbers)
+        rows = pa.RecordBatch.from_arrays([numbers, *arrays], schema=self._schema)
+        self._waiting.append(rows)
+        self._bytes += rows.nbytes
+        if self._bytes >= BYTES_PER_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        import pyarrow as pa
+
+        group = pa.Table.from_batches(self._waiting, self._schema)
+        self._waiting.clear()
+        self._bytes = 0
+        self._writer.write_table(group.combine_chunks())
+
+    def _array(self, number: int, values: Sequence[object]) -> Any:
+        """A column's values as Arrow reads them, which is fastest, or as every other database gets them."""
+        column, arrow_type = self._columns[number], self._types[number]
+        if column.kind not in AS_TEXT:
+            array = arrow_at_once(column.kind, arrow_type, values)
+            if array is not None and _is_storable(column.kind, array):
+                return array
+        read = self._reader.column(column, values, first=self.rows + 1)
+        return arrow_array(self._lying[number], arrow_type, read, first=self.rows + 1)
 
     def finish(self) -> None:
         """End the file, and give it the name of a table."""
-        self._writer.finish()
+        import pyarrow as pa
+        from pyarrow import ipc
+
+        self._write_group()
+        self._writer.close()
         self._file.flush()
-        place = f"/dev/fd/{self._file.fileno()}"
-        with self._session.transaction():
-            self._session.execute(f"CREATE TEMPORARY VIEW {self.name} AS SELECT * FROM read_parquet('{place}')")
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        rows = ipc.open_file(pa.py_buffer(mapped)).read_all()
+        self._session.connection.register(self.name.strip('"'), rows)
 
     def close(self) -> None:
         """Give the file up."""
         with suppress(Exception):  # it need not end well
             self._open.close()
+
+
+def _is_storable(kind: Kind, array: Any) -> bool:
+    from pyarrow import compute
+
+    if array.null_count == len(array):
+        return True
+    if kind == "text":
+        *_, characters = array.buffers()
+        return NUL.search(memoryview(characters)) is None  # copies nothing
+    return kind != "number" or bool(compute.all(compute.is_finite(array)).as_py())

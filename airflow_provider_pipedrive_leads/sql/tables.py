@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import secrets
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MODES = ("merge", "replace", "append")
+TIES_AT_ONCE = 100
+"""A statement takes as long as a message to the server and back; not every other database takes many rows at once."""
 FORBIDDEN = "\"'`;[]"
 
 
@@ -142,11 +145,21 @@ def read_ties(session: Session, dialect: Portable, target: Target) -> dict[str, 
     return {str(key): str(name) for key, name in rows}
 
 
-def settle(session: Session, dialect: Portable, target: Target, columns: Sequence[Column]) -> tuple[Layout, Table]:
-    """Make or widen the table, or for a swap its successor, and write down the new ties.
+class Settled(msgspec.Struct, frozen=True):
+    """Where rows go.
 
-    :returns: where the columns go, and the table into which rows go.
+    :param layout: which columns they go to.
+    :param table: the target or, for a swap, its successor.
+    :param is_new: no row can be in it.
     """
+
+    layout: Layout
+    table: Table
+    is_new: bool
+
+
+def settle(session: Session, dialect: Portable, target: Target, columns: Sequence[Column]) -> Settled:
+    """Make or widen the table, or for a swap its successor, and write down the new ties."""
     layout = examine(session, dialect, target, columns)
     present = dialect.present(session, target.table)
     _write_ties(session, dialect, target, layout)
@@ -164,7 +177,7 @@ def settle(session: Session, dialect: Portable, target: Target, columns: Sequenc
         statements = [f"CREATE TABLE {dialect.table(table)} ({', '.join(parts)})"]
     for statement in statements:
         session.execute(statement)
-    return layout, table
+    return Settled(layout, table, is_new=not present or table != target.table)
 
 
 def _write_ties(session: Session, dialect: Portable, target: Target, layout: Layout) -> None:
@@ -174,10 +187,14 @@ def _write_ties(session: Session, dialect: Portable, target: Target, layout: Lay
             f"CREATE TABLE {dialect.table(companion)} (column_name {dialect.name_type} NOT NULL,"
             f" field_key {dialect.name_type} NOT NULL PRIMARY KEY, kind {dialect.name_type} NOT NULL)"
         )
-    for name, column in layout.ties:
+    rows = [[name, column.key, column.kind] for name, column in layout.ties]
+    at_once = TIES_AT_ONCE if dialect.upserts else 1
+    for first in range(0, len(rows), at_once):
+        part = rows[first : first + at_once]
+        marks = ", ".join([f"({MARK}, {MARK}, {MARK})"] * len(part))
         session.execute(
-            f"INSERT INTO {dialect.table(companion)} (column_name, field_key, kind) VALUES ({MARK}, {MARK}, {MARK})",
-            [name, column.key, column.kind],
+            f"INSERT INTO {dialect.table(companion)} (column_name, field_key, kind) VALUES {marks}",
+            list(chain.from_iterable(part)),
         )
 
 

@@ -33,12 +33,10 @@ class Reader:
 
     :param zone: what to put behind a moment, which is in UTC: ``Z`` or nothing.
     :ivar removed: how many NUL characters were taken out so far.
-    :ivar characters: how many the texts have that were read so far, about.
     """
 
     def __init__(self, zone: str) -> None:
         self.removed = 0
-        self.characters = 0
         self._zone = zone
         self._usual: dict[Kind, Callable[[Sequence[Any], set[type]], list[Any] | None]] = {
             "text": self._usual_texts,
@@ -87,9 +85,7 @@ class Reader:
     def _usual_texts(self, values: Sequence[Any], types: set[type]) -> list[Any] | None:
         if types - {str}:
             return None
-        together = "".join(filter(None, values))
-        self.characters += len(together)
-        return None if NUL in together else list(values)
+        return None if NUL in "".join(filter(None, values)) else list(values)
 
     def _usual_moments(self, values: Sequence[Any], types: set[type]) -> list[Any] | None:
         if types - {str}:
@@ -116,7 +112,6 @@ class Reader:
             together = encode_lines(values).decode()
         except (TypeError, ValueError):
             return None
-        self.characters += len(together)
         if NUL_IN_JSON in together:
             return None
         return [None if value is None else text for value, text in zip(values, together.split("\n"), strict=False)]
