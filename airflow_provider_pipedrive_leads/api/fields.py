@@ -8,29 +8,22 @@ are read by the type of the field. Formats of custom values: docs/pipedrive-api.
 from __future__ import annotations
 
 import re
-from datetime import date, time
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.field_types import (
+    FIELD_TYPES,
+    READ_ONLY,
+    STANDARD_FIELDS,
+    UNKNOWN_TYPE,
+    FieldType,
+)
 from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of, plain
 from airflow_provider_pipedrive_leads.api.foreign_words import UUID
-from airflow_provider_pipedrive_leads.api.values import (
-    bool_value,
-    currency_value,
-    date_value,
-    id_value,
-    is_gap,
-    money_value,
-    number_value,
-    text_value,
-    time_value,
-    title_value,
-    visibility_value,
-)
+from airflow_provider_pipedrive_leads.api.values import is_gap, money_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,20 +31,6 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
 
 CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z_0-9]+)?")
-RANGE_TYPES = ("daterange", "timerange")
-NUMBER_TYPES = ("double", "int")
-ID_TYPES = ("user", "people", "org", "lead", "deal")
-ADDRESS_PARTS = (
-    "street_number",
-    "route",
-    "sublocality",
-    "locality",
-    "admin_area_level_1",
-    "admin_area_level_2",
-    "country",
-    "postal_code",
-    "formatted_address",
-)
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -79,6 +58,16 @@ class CustomField(msgspec.Struct, frozen=True):
     def label_of(self, option_id: object) -> str | None:
         """The label of an option id; None if there is no such option (any more)."""
         return next((option.label for option in self.options if option.id == str(option_id).strip()), None)
+
+    @property
+    def of(self) -> FieldType:
+        """What is known of its type."""
+        return FIELD_TYPES.get(self.type, UNKNOWN_TYPE)
+
+    @property
+    def keys(self) -> dict[str, FieldType]:
+        """The keys under which a lead carries it, and the type of each: its own, and one for each further part."""
+        return {self.key: self.of, **{f"{self.key}_{part}": of for part, of in self.of.parts.items()}}
 
 
 def custom_fields(lead_fields: Iterable[Mapping[str, JSON]]) -> list[CustomField]:
@@ -129,10 +118,10 @@ def to_wire(fields: Mapping[str, object], catalogue: Callable[[], Catalogue]) ->
 def _field_to_wire(name: str, value: object, catalogue: Callable[[], Catalogue]) -> dict[str, JSON]:
     if name == "label_ids":
         return {name: _label_ids(value, catalogue)}
-    if name in _READERS:
-        return {name: None if value is None else _READERS[name](name, value)}
     if name in READ_ONLY:
         raise PipedriveValidationError(f"fields: {name!r} is set by Pipedrive and cannot be written.")
+    if name in STANDARD_FIELDS and (read := STANDARD_FIELDS[name].read):
+        return {name: None if value is None else read(name, value)}
     if CUSTOM_KEY.fullmatch(name):
         return _by_key(name, value, catalogue())
     field = find_field(name, catalogue().fields)
@@ -151,7 +140,7 @@ def find_field(name: str, fields: Sequence[CustomField]) -> CustomField:
         if hits:
             keys = ", ".join(f"{field.key} ({field.type})" for field in hits)
             raise PipedriveValidationError(f"fields: {name!r} is the name of {len(hits)} fields; use a key: {keys}.")
-    known = [*_READERS, "label_ids", *(field.name for field in fields)]
+    known = [*(name for name in STANDARD_FIELDS if name not in READ_ONLY), *(field.name for field in fields)]
     raise PipedriveValidationError(f"fields: there is no lead field {name!r}.{near_names(name, known)}")
 
 
@@ -162,34 +151,6 @@ def near_names(name: str, known: Sequence[str]) -> str:
     if near:
         return f" Did you mean {' or '.join(map(repr, near))}?"
     return f" There are: {', '.join(known[:20])}{' …' if len(known) > 20 else ''}." if known else ""
-
-
-_READERS: dict[str, Callable[[str, object], JSON]] = {
-    "title": title_value,
-    "owner_id": id_value,
-    "person_id": id_value,
-    "organization_id": id_value,
-    "value": money_value,
-    "expected_close_date": date_value,
-    "visible_to": visibility_value,
-    "was_seen": bool_value,
-    "is_archived": bool_value,
-    "origin_id": text_value,
-    "channel": id_value,
-    "channel_id": text_value,
-}
-READ_ONLY = (
-    "id",
-    "creator_id",
-    "archive_time",
-    "source_name",
-    "source_deal_id",
-    "origin",
-    "next_activity_id",
-    "add_time",
-    "update_time",
-    "cc_email",
-)
 
 
 def _as_list(value: object) -> list[object]:
@@ -242,25 +203,12 @@ def _by_key(name: str, value: object, catalogue: Catalogue) -> dict[str, JSON]:
             f"fields: the account has no lead field with the key {key}; it may have been deleted in Pipedrive."
         )
     if part:
-        return {name: None if value is None else _part_reader(field, part)(f"{field.name}.{part}", value)}
-    if field.type in RANGE_TYPES and value is not None and not isinstance(value, dict):
-        return {name: _RANGE_ENDS[field.type](f"{field.name}.from", value)}
+        if part not in field.of.parts:
+            raise PipedriveValidationError(f"fields: {field.name!r} ({field.type}) has no part {part!r}.")
+        return {name: None if value is None else field.of.parts[part].read(f"{field.name}.{part}", value)}
+    if field.of.first == "from" and value is not None and not isinstance(value, dict):
+        return {name: field.of.read(f"{field.name}.from", value)}
     return custom_to_wire(field, value)
-
-
-def _part_reader(field: CustomField, part: str) -> Callable[[str, object], JSON]:
-    if part == "until" and field.type in RANGE_TYPES:
-        return _RANGE_ENDS[field.type]
-    if part == "currency" and field.type == "monetary":
-        return currency_value
-    if part == "timezone_id" and field.type in ("time", "timerange"):
-        return id_value
-    if part in ADDRESS_PARTS and field.type == "address":
-        return text_value
-    raise PipedriveValidationError(f"fields: {field.name!r} ({field.type}) has no part {part!r}.")
-
-
-_RANGE_ENDS: dict[str, Callable[[str, object], JSON]] = {"daterange": date_value, "timerange": time_value}
 
 
 def _money(name: str, key: str, value: dict[str, object]) -> dict[str, JSON]:
@@ -277,31 +225,21 @@ def custom_to_wire(field: CustomField, value: object) -> dict[str, JSON]:
     name, key = field.name, field.key
     if value is None:
         return {key: None}
-    if field.type == "monetary" and isinstance(value, dict):
+    if field.of.first == "amount" and isinstance(value, dict):
         return _money(name, key, value)
-    if field.type in RANGE_TYPES:
-        return _range_to_wire(field, value)
-    if field.type == "set":
+    if field.of.first == "from":
+        return _range(field, value)
+    if field.of.options == "many":
         return {key: ",".join(option_id(field, item) for item in _set_items(field, value)) or None}
-    if field.type == "enum":
+    if field.of.options == "one":
         return {key: option_id(field, value)}
-    return {key: _TYPE_READERS.get(field.type, text_value)(name, value)}
+    return {key: field.of.read(name, value)}
 
 
-_TYPE_READERS: dict[str, Callable[[str, object], JSON]] = {
-    "monetary": number_value,
-    "date": date_value,
-    "time": time_value,
-    "boolean": bool_value,
-    **dict.fromkeys(NUMBER_TYPES, number_value),
-    **dict.fromkeys(ID_TYPES, id_value),
-}
-
-
-def _range_to_wire(field: CustomField, value: object) -> dict[str, JSON]:
+def _range(field: CustomField, value: object) -> dict[str, JSON]:
     if not isinstance(value, dict) or set(value) != {"from", "until"}:
         raise PipedriveValidationError(f'{field.name}: a range is written {{"from": …, "until": …}}.')
-    read = _RANGE_ENDS[field.type]
+    read = field.of.read
     ends = {field.key: "from", f"{field.key}_until": "until"}
     return {key: None if value[end] is None else read(f"{field.name}.{end}", value[end]) for key, end in ends.items()}
 
@@ -341,59 +279,41 @@ def from_wire(field: CustomField, lead: Mapping[str, JSON]) -> object:
         gone, or shares its label with another, comes as its id; what cannot be read comes as it is.
     """
     whole = lead.get(field.key)
-    value = whole if field.type == "set" else plain(whole)
+    value = whole if field.of.options == "many" else plain(whole)
 
     def part(name: str) -> JSON:
         own = lead.get(f"{field.key}_{name}")
         return part_of(whole, name) if own is None else own
 
-    if field.type in RANGE_TYPES:
+    if field.of.first == "from":
         ends = {"from": value, "until": part("until")}
-        return {end: _parsed(field.type, at) for end, at in ends.items()} if any(ends.values()) else None
+        return {end: _typed(field, at) for end, at in ends.items()} if any(ends.values()) else None
     if value is None or value == "":
         return None
     currency = part("currency")
-    if field.type == "monetary" and currency is not None:
-        return {"amount": _parsed(field.type, value), "currency": currency}
-    if field.type == "enum":
+    if field.of.first == "amount" and currency is not None:
+        return {"amount": _typed(field, value), "currency": currency}
+    if field.of.options == "one":
         return ",".join(_label_or_id(field, item) for item in option_ids(value))
-    if field.type == "set":
+    if field.of.options == "many":
         return [_label_or_id(field, item) for item in option_ids(value)]
-    return _parsed(field.type, value)
+    return _typed(field, value)
 
 
-def _parsed(field_type: str, value: JSON) -> object:
+def _typed(field: CustomField, value: JSON) -> object:
     """Read a value by its field's type; what cannot be read comes as it is."""
     if value is None:
         return None
     try:
-        return _PARSERS.get(field_type, _text)(value)
+        return field.of.typed(value)
     except (TypeError, ValueError, ArithmeticError):
         return value
-
-
-def _text(value: JSON) -> JSON:
-    return value if isinstance(value, dict | list) else str(value)
 
 
 def _label_or_id(field: CustomField, option: JSON) -> str:
     label = field.label_of(option)
     shared = label is not None and sum(other.label.strip() == label.strip() for other in field.options) > 1
     return str(option).strip() if label is None or shared else label
-
-
-def _decimal(value: JSON) -> Decimal:
-    return Decimal(str(value))
-
-
-_PARSERS: dict[str, Callable[[JSON], object]] = {
-    "monetary": _decimal,
-    **dict.fromkeys(("date", "daterange"), lambda value: date.fromisoformat(str(value)[:10])),
-    **dict.fromkeys(("time", "timerange"), lambda value: time.fromisoformat(str(value))),
-    "boolean": lambda value: value in (True, 1, "1", "true"),
-    **dict.fromkeys(NUMBER_TYPES, _decimal),
-    **dict.fromkeys(ID_TYPES, int),
-}
 
 
 def differing(wanted: Mapping[str, JSON], lead: Mapping[str, JSON]) -> list[str]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
@@ -31,12 +32,17 @@ def wrong(name: str, value: object, due: str) -> PipedriveValidationError:
 
 
 def text_value(name: str, value: object) -> str:
-    """Read a text; numbers are taken as they print."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    """Read a text, or what files and databases hold in place of one; whole numbers come without a point."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, date | time):
+        return value.isoformat()
+    whole = _whole(value)
+    if isinstance(whole, bool) or not isinstance(whole, int | UUID | float | Decimal):
         raise wrong(name, value, "a text")
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(whole, float | Decimal) and not math.isfinite(whole):
         raise wrong(name, value, "a text")
-    return str(value)
+    return str(whole)
 
 
 def key_value(name: str, value: object) -> str:

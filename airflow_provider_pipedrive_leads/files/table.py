@@ -20,11 +20,12 @@ json         what JSON can hold: dict, list, text, number
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-Kind = Literal["text", "integer", "number", "boolean", "date", "time", "timestamp", "list<string>", "json"]
+from airflow_provider_pipedrive_leads.api.kinds import Kind  # noqa: TC001 - msgspec reads it
+
 Batch = Sequence[Sequence[Any]]
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
-from airflow_provider_pipedrive_leads.files.table import Column, Kind  # noqa: TC001  # msgspec reads them
+from airflow_provider_pipedrive_leads.api.kinds import Kind  # noqa: TC001  # msgspec reads them
+from airflow_provider_pipedrive_leads.files.table import Column  # noqa: TC001  # msgspec reads them
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    from airflow_provider_pipedrive_leads.files.table import Column, Kind
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
+    from airflow_provider_pipedrive_leads.files.table import Column
     from airflow_provider_pipedrive_leads.sql.staging import Staging
     from airflow_provider_pipedrive_leads.sql.values import Reader
 

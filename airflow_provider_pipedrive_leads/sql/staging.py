@@ -14,7 +14,8 @@ from airflow_provider_pipedrive_leads.files.table import Column
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_pipedrive_leads.files.table import Batch, Kind
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
+    from airflow_provider_pipedrive_leads.files.table import Batch
     from airflow_provider_pipedrive_leads.sql.dialects import Portable
     from airflow_provider_pipedrive_leads.sql.session import Session
     from airflow_provider_pipedrive_leads.sql.values import Reader

@@ -18,7 +18,8 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_pipedrive_leads.files.table import Column, Kind
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
+    from airflow_provider_pipedrive_leads.files.table import Column
 
 NUL = "\0"
 NUL_IN_JSON = "\\u0000"

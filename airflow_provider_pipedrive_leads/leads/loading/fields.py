@@ -6,20 +6,18 @@ Names are those of the API, of people (``Company size``), the 40-hex keys, and t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import date, time
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.field_types import FIELD_TYPES, READ_ONLY, STANDARD_FIELDS, Empty
 from airflow_provider_pipedrive_leads.api.fields import (
-    RANGE_TYPES,
-    READ_ONLY,
     Catalogue,
     CustomField,
     custom_to_wire,
@@ -27,45 +25,23 @@ from airflow_provider_pipedrive_leads.api.fields import (
     near_names,
     to_wire,
 )
-from airflow_provider_pipedrive_leads.api.values import (
-    date_value,
-    key_value,
-    money_value,
-    number_value,
-    time_value,
-    wrong,
-)
+from airflow_provider_pipedrive_leads.api.values import key_value, money_value, text_value
 from airflow_provider_pipedrive_leads.leads.reading.columns import named_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
+    from airflow_provider_pipedrive_leads.api.field_types import FieldType, Reader
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
 
 Read = Callable[[Any], "JSON"]
 """Reads a value that is not None; None is what an empty one reads as. Raises ``PipedriveValidationError``."""
-Empty = Literal["unset", "keep", "refuse"]
 
-KEY_TYPES = ("varchar", "varchar_auto", "text")
-TEXT_TYPES = (*KEY_TYPES, "phone", "address")
 AMOUNT, CURRENCY = "value.amount", "value.currency"
 """The halves of ``value``, which become one at the end."""
-STANDARD: dict[str, Empty] = {
-    "title": "refuse",
-    "owner_id": "keep",
-    "person_id": "unset",
-    "organization_id": "unset",
-    "expected_close_date": "unset",
-    "visible_to": "keep",
-    "was_seen": "keep",
-    "is_archived": "keep",
-    "origin_id": "keep",
-    "channel": "unset",
-    "channel_id": "unset",
-}
-"""What an empty cell means for each field that takes one value: some fields cannot be without one."""
-TEXTS = ("title", "origin_id", "channel_id")
-WHOLE_NUMBERS = ("owner_id", "person_id", "organization_id", "channel")
+NEEDS = {"amount": "needs both an amount and a currency", "from": "needs both a beginning and an end"}
+"""By what the first half is called."""
 MOST_REMEMBERED = 4096
 
 
@@ -115,7 +91,9 @@ class Fields:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._by_key = {
-            target.key or field.key: target for field in catalogue.fields for target in _custom_targets(field)
+            key: target
+            for field in catalogue.fields
+            for key, target in zip(field.keys, _custom_targets(field), strict=True)
         }
         self._by_column = {
             column.name: self._by_key[column.column.key]
@@ -155,7 +133,7 @@ class Fields:
             field = find_field(name, [_called_by_key(name, field) for field in self._catalogue.fields])
         except PipedriveValidationError as problem:
             raise PipedriveConfigError(f"key: {str(problem).removeprefix('fields: ')}") from None
-        if field.type not in KEY_TYPES:
+        if not field.of.may_be_key:
             raise PipedriveConfigError(
                 f"key: {name!r} is a field of type {field.type}. A key is origin_id, id, or a custom text field."
             )
@@ -163,7 +141,10 @@ class Fields:
 
     def unknown(self, columns: Sequence[str]) -> PipedriveConfigError:
         """The error for columns that are no fields."""
-        known = [*STANDARD, "value", "label_ids", *(field.name for field in self._catalogue.fields)]
+        known = [
+            *(name for name in STANDARD_FIELDS if name not in READ_ONLY),
+            *(field.name for field in self._catalogue.fields),
+        ]
         words = [f"{column!r}: {self._why_not(column, known)}" for column in columns]
         return PipedriveConfigError(
             f"fields: not every column is a lead field that can be written. {' '.join(words)} Name the columns to load"
@@ -184,59 +165,66 @@ def _standard_target(name: str, catalogue: Catalogue) -> Target | None:
     if name in ("value", "value_amount", "value_currency"):
         return _value_target(name)
     if name in ("label_ids", "labels"):
-        return Target("label_ids", "label_ids", _labels_reader(catalogue))
-    if name not in STANDARD:
+        return Target("label_ids", "label_ids", remembered(lambda value: _label_ids(_listed(value), catalogue)))
+    field = STANDARD_FIELDS.get(name)
+    if field is None or field.read is None:
         return None
-    read = _wire_reader(name, catalogue)
-    if name in TEXTS:
-        return Target(name, name, _text_reader(name), STANDARD[name])
-    if name in WHOLE_NUMBERS:
-        return Target(name, name, _id_reader(read), STANDARD[name])
-    return Target(name, name, remembered(read), STANDARD[name])
+    return Target(name, name, _reader(name, field.kind, field.read), field.empty)
+
+
+def _label_ids(value: Any, catalogue: Catalogue) -> JSON:
+    return to_wire({"label_ids": value}, lambda: catalogue)["label_ids"]
 
 
 def _value_target(name: str) -> Target:
-    pair = Pair("value", AMOUNT, CURRENCY, "needs both an amount and a currency")
+    pair = Pair("value", AMOUNT, CURRENCY, NEEDS["amount"])
     if name == "value":
         return Target("value", None, _json_text(_money_reader("value", pair)), pair=pair)
-    return _half(pair, name.removeprefix("value_"))
+    money = FIELD_TYPES["monetary"]
+    if name == "value_amount":
+        return _part_target("value.amount", AMOUNT, money, pair)
+    return _part_target("value.currency", CURRENCY, money.parts["currency"], pair)
 
 
 def _custom_targets(field: CustomField) -> list[Target]:
-    """A field's target, and that of its second half."""
-    name, key = field.name, field.key
-    if field.type == "monetary":
-        pair = Pair(name, key, f"{key}_currency", "needs both an amount and a currency")
-        whole = _whole_or_half(_money_reader(name, pair), _half(pair, "amount"), pair)
-        return [Target(name, None, whole, pair=pair), _half(pair, "currency")]
-    if field.type in RANGE_TYPES:
-        pair = Pair(name, key, f"{key}_until", "needs both a beginning and an end")
-        whole = _whole_or_half(lambda value: custom_to_wire(field, value), _end(field, pair, key), pair)
-        return [Target(name, None, whole, pair=pair), _end(field, pair, pair.second)]
-    if field.type in TEXT_TYPES:
-        return [Target(name, key, _text_reader(name))]
-    if field.type == "set":
-        return [Target(name, key, remembered(lambda value: custom_to_wire(field, _listed(value))[key]))]
-    if field.type == "double":
-        return [Target(name, key, _number_reader(name))]
-    return [Target(name, key, remembered(lambda value: custom_to_wire(field, value)[key]))]
+    """A field's target, and that of each of its further parts."""
+    name, of = field.name, field.of
+    pair = None
+    if of.first:
+        second = next(iter(of.parts))
+        pair = Pair(name, field.key, f"{field.key}_{second}", NEEDS[of.first])
+        first = _part_target(f"{name}.{of.first}", field.key, of, pair)
+        own = Target(name, None, _whole_or_half(_whole_reader(field, pair), first, pair), pair=pair)
+    elif of.options:
+        own = Target(name, field.key, remembered(lambda value: _options(field, value)))
+    else:
+        own = Target(name, field.key, _reader(name, of.kind, of.read))
+    parts = [
+        _part_target(f"{name}.{part}", key, field.keys[key], pair if pair and key == pair.second else None)
+        for key, part in ((f"{field.key}_{part}", part) for part in of.parts)
+    ]
+    return [own, *parts]
 
 
-def _half(pair: Pair, part: str) -> Target:
-    label = f"{pair.name}.{part}"
-    if part == "amount":
-        return Target(label, pair.first, _number_reader(label), pair=pair)
-    return Target(label, pair.second, remembered(lambda value: _currency(pair.name, value)), pair=pair)
+def _part_target(name: str, key: str, of: FieldType, pair: Pair | None) -> Target:
+    return Target(name, key, _reader(name, of.kind, of.read), pair=pair)
 
 
-def _currency(name: str, value: object) -> JSON:
-    return money_value(name, {"amount": 0, "currency": value})["currency"]
+def _reader(name: str, kind: Kind, read: Reader) -> Read:
+    """Read cells; an empty text is none. Most columns hold few different values, but for texts and numbers."""
+
+    def read_cell(value: Any) -> JSON:
+        return read(name, value)
+
+    return _blank_is_none(read_cell) if kind in ("text", "number") else remembered(read_cell)
 
 
-def _end(field: CustomField, pair: Pair, key: str) -> Target:
-    label = f"{field.name}.{'from' if key == pair.first else 'until'}"
-    read = date_value if field.type == "daterange" else time_value
-    return Target(label, key, remembered(lambda value: read(label, value)), pair=pair)
+def _options(field: CustomField, value: Any) -> JSON:
+    return custom_to_wire(field, _listed(value) if field.of.options == "many" else value)[field.key]
+
+
+def _whole_reader(field: CustomField, pair: Pair) -> Read:
+    return _money_reader(field.name, pair) if field.of.first == "amount" else partial(custom_to_wire, field)
 
 
 def _money_reader(name: str, pair: Pair) -> Read:
@@ -304,54 +292,11 @@ def remembered(read: Read) -> Read:
     return read_or_remember
 
 
-def _wire_reader(name: str, catalogue: Catalogue) -> Read:
-    return lambda value: to_wire({name: value}, lambda: catalogue)[name]
-
-
-def _labels_reader(catalogue: Catalogue) -> Read:
-    return remembered(_listing(_wire_reader("label_ids", catalogue)))
-
-
-def _listing(read: Read) -> Read:
-    return lambda value: read(_listed(value))
-
-
-def _id_reader(read: Read) -> Read:
-    slow = remembered(read)
-
-    def read_id(value: Any) -> JSON:
-        if type(value) is int and value > 0:
-            return value
-        whole = (
-            isinstance(value, float | Decimal) and value == value // 1
-        )  # as tables without nulls in integers have it
-        return slow(int(value) if whole else value)
-
-    return read_id
-
-
-def _number_reader(name: str) -> Read:
-    def read(value: Any) -> JSON:
-        if type(value) is str and not value.strip():
-            return None
-        return number_value(name, value)
-
-    return read
-
-
-def _text_reader(name: str) -> Read:
-    def read(value: Any) -> JSON:
-        text = value if type(value) is str else _as_text(name, value)
-        return text if text.strip() else None
-
-    return read
-
-
 def _key_reader(name: str, prefix: str) -> Read:
     """Read a key as leads carry it: with its prefix, without blanks around it; a whole number has one spelling."""
 
     def read(value: Any) -> JSON:
-        text = key_value(name, _as_text(name, value) if isinstance(value, UUID | date | time) else value)
+        text = key_value(name, text_value(name, value) if isinstance(value, UUID | date | time) else value)
         return prefix + text if text else None
 
     return read
@@ -365,16 +310,3 @@ def _lead_id(value: Any) -> JSON:
         return path_id("lead_id", text)
     except PipedriveValidationError as problem:
         raise PipedriveValidationError(str(problem).removeprefix("lead_")) from None
-
-
-def _as_text(name: str, value: Any) -> str:
-    """Write what files and databases hold in place of a text; whole numbers without a point."""
-    if isinstance(value, bool):
-        raise wrong(name, value, "a text")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    if isinstance(value, int | UUID) or (isinstance(value, float | Decimal) and math.isfinite(value)):
-        return str(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    raise wrong(name, value, "a text")

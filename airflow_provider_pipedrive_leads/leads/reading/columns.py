@@ -19,61 +19,21 @@ import msgspec
 from msgspec.structs import astuple
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.fields import ADDRESS_PARTS, ID_TYPES, RANGE_TYPES, near_names
+from airflow_provider_pipedrive_leads.api.field_types import STANDARD_FIELDS
+from airflow_provider_pipedrive_leads.api.fields import near_names
 from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of
+from airflow_provider_pipedrive_leads.api.kinds import in_kind
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.reading.archiving import archived_at
-from airflow_provider_pipedrive_leads.leads.reading.kinds import in_kind
 from airflow_provider_pipedrive_leads.leads.reading.pages import Shape, headless
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
-    from airflow_provider_pipedrive_leads.files.table import Batch, Kind
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
+    from airflow_provider_pipedrive_leads.files.table import Batch
 
-STANDARD_KINDS: dict[str, Kind] = {
-    "id": "text",
-    "title": "text",
-    "owner_id": "integer",
-    "creator_id": "integer",
-    "label_ids": "list<string>",
-    "value": "json",
-    "expected_close_date": "date",
-    "person_id": "integer",
-    "organization_id": "integer",
-    "is_archived": "boolean",
-    "archive_time": "timestamp",
-    "source_name": "text",
-    "source_deal_id": "integer",
-    "origin": "text",
-    "origin_id": "text",
-    "channel": "integer",
-    "channel_id": "text",
-    "was_seen": "boolean",
-    "next_activity_id": "integer",
-    "add_time": "timestamp",
-    "update_time": "timestamp",
-    "visible_to": "text",
-    "cc_email": "text",
-}
-"""The kind of value under each key that every lead has, in the API's order."""
-STANDARD_KEYS = tuple(STANDARD_KINDS)
-TEXT_TYPES = ("varchar", "text", "varchar_auto", "phone", "enum", "set")
+STANDARD_KEYS = tuple(STANDARD_FIELDS)
 HEAD_KEYS = ("id", "update_time", "archive_time")
-
-CUSTOM_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(TEXT_TYPES, "text"),
-    **dict.fromkeys(ID_TYPES, "integer"),
-    "double": "number",
-    "int": "integer",
-    "boolean": "boolean",
-    "date": "date",
-    "time": "time",
-    "monetary": "number",
-    "daterange": "date",
-    "timerange": "time",
-    "address": "text",
-}
-"""The kind of value of each type of custom field, as the API gives it; of other types anything may come."""
 
 Rows = Sequence[Any]
 Values = Mapping[str, Sequence[Any]]
@@ -147,7 +107,7 @@ def _with_heads(rows: Rows) -> Rows:
 
 def attribute(key: str) -> str:
     """Name the attribute that holds the value of a lead's key; keys of custom fields may begin with a digit."""
-    return key if key in STANDARD_KINDS else f"custom_{key}"
+    return key if key in STANDARD_FIELDS else f"custom_{key}"
 
 
 def columns_for(choice: str | Sequence[str], catalogue: Catalogue, more: Sequence[LeadColumn] = ()) -> list[LeadColumn]:
@@ -203,43 +163,24 @@ def picked(choice: str | Sequence[str], columns: Sequence[LeadColumn]) -> list[L
 
 def key_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """One column for each key that a lead can have, in the API's order, custom fields last."""
-    columns = [_plain(key, key, kind) for key, kind in STANDARD_KINDS.items() if key != "archive_time"]
+    columns = [_plain(key, key, field.kind) for key, field in STANDARD_FIELDS.items() if key != "archive_time"]
     told = LeadColumn(Column("archive_time", "timestamp", "archive_time"), _archive_times(str), ("archive_time",))
     columns.insert(STANDARD_KEYS.index("archive_time"), told)
     for field in catalogue.fields:
-        columns += [_of_field(key, key, kind, field) for key, kind in _keyed_kinds(field).items()]
+        columns += [_of_field(key, key, of.kind, field) for key, of in field.keys.items()]
     return columns
-
-
-def field_keys(field: CustomField) -> list[str]:
-    """The keys under which a lead carries a custom field: one, or several for money, ranges, times and addresses."""
-    return list(_keyed_kinds(field))
-
-
-def _keyed_kinds(field: CustomField) -> dict[str, Kind]:
-    key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
-    keyed: dict[str, Kind] = {key: kind}
-    if field.type == "monetary":
-        keyed[f"{key}_currency"] = "text"
-    if field.type in RANGE_TYPES:
-        keyed[f"{key}_until"] = kind
-    if field.type in ("time", "timerange"):
-        keyed[f"{key}_timezone_id"] = "integer"
-    if field.type == "address":
-        keyed.update(dict.fromkeys((f"{key}_{part}" for part in ADDRESS_PARTS), kind))
-    return keyed
 
 
 def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
     """Flat, readable columns: label names beside ids, money as amount and currency, options as labels."""
     columns: list[LeadColumn] = []
-    for key, kind in STANDARD_KINDS.items():
+    for key, standard in STANDARD_FIELDS.items():
         if key == "value":
             columns += [_part("value", "amount", "number"), _part("value", "currency", "text")]
         elif key == "archive_time":
-            columns.append(LeadColumn(Column(key, kind, key), _archive_times(_in_one_form), (key,)))
+            columns.append(LeadColumn(Column(key, standard.kind, key), _archive_times(_in_one_form), (key,)))
         else:
-            columns.append(_plain(key, key, kind))
+            columns.append(_plain(key, key, standard.kind))
         if key == "label_ids":
             columns.append(
                 LeadColumn(Column("labels", "list<string>", "labels"), _label_names(catalogue.labels), (key,))
@@ -253,21 +194,17 @@ def named_columns(catalogue: Catalogue) -> list[LeadColumn]:
 
 
 def _custom_columns(field: CustomField) -> list[LeadColumn]:
-    key, kind = field.key, CUSTOM_KINDS.get(field.type, "json")
-    name = safe_name(field.name) or f"field_{key[:8]}"
-    if field.type == "monetary":
-        parts: list[tuple[str, str, Kind]] = [("_amount", "", kind), ("_currency", "_currency", "text")]
-    elif field.type in RANGE_TYPES:
-        parts = [("_from", "", kind), ("_until", "_until", kind)]
-    elif field.type == "address":
-        parts = [("", "", kind), *((f"_{part}", f"_{part}", kind) for part in ADDRESS_PARTS)]
-    else:
-        parts = [("", "", kind)]
-    if field.type == "enum":
-        return [LeadColumn(Column(name, "text", key), _option_labels(field), (key,))]
-    if field.type == "set":
-        return [LeadColumn(Column(name, "list<string>", key), _option_lists(field), (key,))]
-    return [_of_field(f"{name}{behind}", f"{key}{part}", kind, field) for behind, part, kind in parts]
+    name = safe_name(field.name) or f"field_{field.key[:8]}"
+    if field.of.options == "one":
+        return [LeadColumn(Column(name, "text", field.key), _option_labels(field), (field.key,))]
+    if field.of.options == "many":
+        return [LeadColumn(Column(name, "list<string>", field.key), _option_lists(field), (field.key,))]
+    own = f"{name}_{field.of.first}" if field.of.first else name
+    parts = {part: of for part, of in field.of.parts.items() if of.in_names}
+    return [
+        _of_field(own, field.key, field.of.kind, field),
+        *(_of_field(f"{name}_{part}", f"{field.key}_{part}", of.kind, field) for part, of in parts.items()),
+    ]
 
 
 def safe_name(name: str) -> str:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_pipedrive_leads.api.fields import RANGE_TYPES
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.reading.columns import (
     STANDARD_KEYS,
     LeadColumn,
-    field_keys,
     named_columns,
 )
 from airflow_provider_pipedrive_leads.leads.reading.contacts_of_leads import primary_first
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
-    from airflow_provider_pipedrive_leads.files.table import Kind
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
     from airflow_provider_pipedrive_leads.leads.reading.columns import Read, Values
     from airflow_provider_pipedrive_leads.leads.reading.contacts_of_leads import Address, ContactsOfLeads, Reachable
 
@@ -159,16 +157,14 @@ def _field_mappings(catalogue: Catalogue) -> LeadColumn:
 
 def _parts(field: CustomField) -> tuple[str, ...]:
     """What the values under the first keys of a field are, where one value is not all."""
-    if field.type == "monetary":
-        return ("amount", "currency")
-    return ("from", "until") if field.type in RANGE_TYPES else ()
+    return (field.of.first, next(iter(field.of.parts))) if field.of.first else ()
 
 
 def _field_read(field: CustomField, reads: dict[str, Read]) -> Read:
     parts = _parts(field)
     if not parts:
         return reads[field.key]
-    of_parts = [reads[key] for key in field_keys(field)[: len(parts)]]
+    of_parts = [reads[key] for key in list(field.keys)[: len(parts)]]
 
     def read(values: Values) -> Sequence[Any]:
         rows = zip(*(read_part(values) for read_part in of_parts), strict=True)
@@ -195,4 +191,4 @@ def _remote_data(catalogue: Catalogue) -> LeadColumn:
 
 
 def _custom_keys(catalogue: Catalogue) -> tuple[str, ...]:
-    return tuple(key for field in catalogue.fields for key in field_keys(field))
+    return tuple(key for field in catalogue.fields for key in field.keys)

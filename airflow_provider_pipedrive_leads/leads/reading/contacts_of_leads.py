@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from airflow_provider_pipedrive_leads.api.kinds import Kind
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-    from airflow_provider_pipedrive_leads.files.table import Kind
     from airflow_provider_pipedrive_leads.leads.reading.columns import Read, Rows, Values
 
 

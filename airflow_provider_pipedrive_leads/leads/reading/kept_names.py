@@ -44,7 +44,7 @@ class KeptNames:
     def _take(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._options = {
-            field.key: {option.id for option in field.options} if field.type in ("enum", "set") else None
+            field.key: {option.id for option in field.options} if field.of.options else None
             for field in catalogue.fields
         }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.leads.reading.columns import STANDARD_KINDS
+from airflow_provider_pipedrive_leads.api.field_types import STANDARD_FIELDS
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
@@ -35,5 +35,5 @@ def read_lead(api: LeadsApi, lead_id: str, columns: str = "names") -> Lead:
         raise
     if columns == "keys":
         return lead
-    named = {name: value for name, value in api.named_fields(lead).items() if name not in {*lead, *STANDARD_KINDS}}
+    named = {name: value for name, value in api.named_fields(lead).items() if name not in {*lead, *STANDARD_FIELDS}}
     return {**lead, **msgspec.to_builtins(named)}

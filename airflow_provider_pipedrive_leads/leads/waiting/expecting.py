@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, READ_ONLY, custom_to_wire, differing, near_names
+from airflow_provider_pipedrive_leads.api.field_types import READ_ONLY
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, custom_to_wire, differing, near_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_KEY = 255
-TEXT_TYPES = ("varchar", "varchar_auto", "text")
 
 
 class NewLead(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +118,7 @@ def _marker(api: LeadsApi, new: NewLead) -> Marker:
     if CUSTOM_KEY.fullmatch(new.key_field):
         return Marker(new.key_field, str(new.key))
     field = find_field(new.key_field, api.catalogue().fields)
-    if field.type not in TEXT_TYPES:
+    if not field.of.may_be_key:
         raise PipedriveValidationError(f"key_field: {new.key_field!r} is a field of type {field.type}, not a text.")
     return Marker(field.key, str(new.key))
 

@@ -9,10 +9,10 @@ import pyarrow.parquet
 import pytest
 from upath import UPath
 
+from airflow_provider_pipedrive_leads.api.kinds import in_kind
 from airflow_provider_pipedrive_leads.leads.reading.columns import attribute
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
 from airflow_provider_pipedrive_leads.leads.reading.export import export_leads
-from airflow_provider_pipedrive_leads.leads.reading.kinds import in_kind
 from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
 from tests.answering import Answer, Leads, client_of, leads, listing
 

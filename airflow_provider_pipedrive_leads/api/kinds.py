@@ -1,4 +1,4 @@
-"""Values as their column's kind wants them, one rule for all destinations: read where nothing is lost, else left.
+"""Kinds of values, and values as their kind wants them: one rule for all destinations, read where nothing is lost.
 
 Pipedrive may give an option as a number, an id as a text, a set as a list or a person as an object. What cannot be read
 stays as it is; a destination with types then refuses it and names the column.
@@ -7,7 +7,7 @@ stays as it is; a destination with types then refuses it and names the column.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,7 +16,8 @@ from airflow_provider_pipedrive_leads.api.flat_values import option_ids, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_provider_pipedrive_leads.files.table import Kind
+Kind = Literal["text", "integer", "number", "boolean", "date", "time", "timestamp", "list<string>", "json"]
+"""What :mod:`files.table` describes; Python's type for each stands below."""
 
 LARGEST_EXACT = 2**53
 USUAL: dict[Kind, set[type]] = {
