@@ -1,11 +1,14 @@
 """Lead labels by name: making sure that each is there, once.
 
 The API takes any number of labels with one name. Who makes one therefore lists them again: of twins the oldest stays,
-and who made a younger one takes it back. So tasks that run side by side agree without knowing of each other.
+and who made a younger one takes it back. So tasks that run side by side agree without knowing of each other. The list
+may show a label late, and the server may keep another name than the one sent: what was made counts by its id, and
+twins are those of the name that was kept.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 KEPT_AS = "pipedrive_labels"
 NO_DOUBT = ""
 DEFAULT_COLOR = "gray"
+BETWEEN_LOOKS, LATEST = 1.0, 15.0
+"""Seconds between looks for a label that was made, and until it is taken for gone."""
 FORM = 'Write a list of names or of {"name": …, "color": …}'
 
 Label = dict[str, Any]
@@ -100,14 +105,15 @@ def ensure_labels(
     if not wanted:
         return {}
     present = _settled_labels(api, wanted, memory, patience)
+    chosen: dict[str, Label] = {}
     for label in wanted:
-        if not named(present, label.name):
-            present = _create(api, label, memory, patience)
+        there = chosen.get(_folded(label.name)) or next(iter(named(present, label.name)), None)
+        chosen[_folded(label.name)] = there or _create(api, label, memory, patience)
     for label in wanted:
-        found = named(present, label.name)[0]
+        found = chosen[_folded(label.name)]
         if update_colors and label.color and found["color"] != label.color:
             found.update(api.update_lead_label(found["id"], color=label.color))
-    return {label.name: named(present, label.name)[0]["id"] for label in wanted}
+    return {label.name: chosen[_folded(label.name)]["id"] for label in wanted}
 
 
 def named(labels: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
@@ -117,7 +123,7 @@ def named(labels: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
 
 
 def _folded(name: str) -> str:
-    return name.strip().casefold()
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def _settled_labels(api: LeadsApi, wanted: Sequence[WantedLabel], memory: Memory, patience: Patience) -> list[Label]:
@@ -130,8 +136,8 @@ def _settled_labels(api: LeadsApi, wanted: Sequence[WantedLabel], memory: Memory
     return present
 
 
-def _create(api: LeadsApi, label: WantedLabel, memory: Memory, patience: Patience) -> list[Label]:
-    """Make a label of which there is none, and give all labels without the twins that this made."""
+def _create(api: LeadsApi, label: WantedLabel, memory: Memory, patience: Patience) -> Label:
+    """Make a label of which there is none, and give the one that stays of all with its name."""
     color = label.color or DEFAULT_COLOR
     own: set[str] = set()
 
@@ -147,11 +153,29 @@ def _create(api: LeadsApi, label: WantedLabel, memory: Memory, patience: Patienc
         own.update(each["id"] for each in found if (each["name"].strip(), each["color"]) == (label.name, color))
         return found[0] if found else None
 
-    sent_until_sure(send, look, patience)
+    made = sent_until_sure(send, look, patience)
     memory.set(KEPT_AS, NO_DOUBT)
+    stays, *twins = named(_list_that_shows(api, made, patience), made["name"])
+    for twin in twins:
+        if twin["id"] in own:
+            with suppress(PipedriveNotFoundError):  # who made it took it back
+                api.delete_lead_label(twin["id"])
+    return dict(stays)
+
+
+def _list_that_shows(api: LeadsApi, made: Label, patience: Patience) -> list[Label]:
+    """List the labels once this one is among them and so, where the list is late, all that were made before it."""
+    waited = 0.0
     present = api.get_lead_labels()
-    twins = [each["id"] for each in named(present, label.name)[1:] if each["id"] in own]
-    for label_id in twins:
-        with suppress(PipedriveNotFoundError):  # who made it took it back
-            api.delete_lead_label(label_id)
-    return [each for each in present if each["id"] not in twins]
+    while not _holds(present, made) and waited < LATEST:
+        patience.sleep(BETWEEN_LOOKS)
+        waited += BETWEEN_LOOKS
+        present = api.get_lead_labels()
+    if waited:
+        patience.sleep(waited)  # another's may take longer than this one
+        present = api.get_lead_labels()
+    return present if _holds(present, made) else [*present, made]
+
+
+def _holds(labels: Sequence[Label], made: Label) -> bool:
+    return any(label["id"] == made["id"] for label in labels)

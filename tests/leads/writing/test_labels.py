@@ -280,3 +280,69 @@ def test_eight_tasks_at_once_leave_one_of_each(sandbox, patience):
     assert len(posts(sandbox)) > len(names)
     assert all(ids == {name: left[name][0] for name in names} for ids in given)
     assert [len(ids) for ids in left.values()] == [1, 1, 1]
+
+
+class LateList:
+    """A client of an account whose list shows a label some seconds after it was made."""
+
+    def __init__(self, client, sandbox, late):
+        self._client, self._sandbox, self._late = client, sandbox, late
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def get_lead_labels(self):
+        now = datetime.fromisoformat(self._sandbox.control.now())
+        return [
+            label
+            for label in self._client.get_lead_labels()
+            if (now - datetime.fromisoformat(label["add_time"])).total_seconds() >= self._late
+        ]
+
+
+@pytest.mark.parametrize("late", [1, 3, 1000])
+def test_a_label_that_the_list_shows_late_is_made_once_and_told_by_its_id(sandbox, client, patience, late):
+    sandbox.control.reset_counters()
+    ids = ensure(LateList(client, sandbox, late), ["Slow", "slow"], patience)
+    (label,) = present(sandbox, client, "Slow")
+    assert ids == {"Slow": label["id"], "slow": label["id"]}
+    assert len(posts(sandbox)) == 1
+
+
+def test_tasks_side_by_side_leave_one_where_the_list_is_late(sandbox, client, other, patience):
+    late, add = LateList(client, sandbox, 3), client.add_lead_label
+    seen = []
+
+    def after_another(*arguments):
+        if not seen:
+            seen.append(other.add_lead_label("Side by side", "gray")["id"])
+            sandbox.control.advance(1)
+        return add(*arguments)
+
+    late.add_lead_label = after_another
+    ids = ensure(late, ["Side by side"], patience)
+    (label,) = present(sandbox, client, "Side by side")
+    assert ids == {"Side by side": label["id"]} == {"Side by side": seen[0]}
+
+
+KEPT = {
+    "blanks": ("Two  words", lambda name: " ".join(name.split())),
+    "NFC": ("Cafe\u0301", lambda name: name.replace("e\u0301", "\u00e9")),
+    "cut": ("A name of many more characters than fit", lambda name: name[:20]),
+    "cut and lower case": ("Another name of many more characters than fit", lambda name: name[:20].lower()),
+}
+
+
+@pytest.mark.parametrize("how", KEPT)
+@pytest.mark.parametrize("fault", [None, "close_after"])
+def test_a_name_that_the_server_changes_leaves_one_label_however_often_it_is_asked_for(
+    sandbox, client, patience, monkeypatch, how, fault
+):
+    name, kept = KEPT[how]
+    add = client.add_lead_label
+    monkeypatch.setattr(client, "add_lead_label", lambda name, color: add(kept(name), color))
+    if fault:
+        sandbox.control.fault("POST", LABELS, fault)
+    given = [ensure(client, [name], patience) for _ in range(3)]
+    (label,) = present(sandbox, client, kept(name))
+    assert given == [{name: label["id"]}] * 3
