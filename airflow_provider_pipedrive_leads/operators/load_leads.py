@@ -46,6 +46,8 @@ class PipedriveLoadLeadsOperator(BaseOperator):
     :param max_failed: failed rows and conflicts that do not make the task fail, in the end.
     :param on_missing: ``ignore`` leads with the prefix that no row names, or ``archive`` those that are active.
     :param max_missing: the part of the active leads with the prefix that may be archived so; more is an error.
+    :param on_converted: ``skip`` rows whose key stands on a deal that a lead became, or ``create`` a lead for them.
+        Skipping reads the deals when a row has no lead: 10 API tokens for 500, archived ones 20.
     :param restore: restore archived leads that differ, and update them; else such rows are conflicts.
     :param results_path: the folder for what became of each row, as JSON Lines; default: beside ``path``, its name with
         ``.results`` behind it. With ``rows`` and no folder the outcomes other than ``unchanged``, at most 1,000, are in
@@ -56,9 +58,9 @@ class PipedriveLoadLeadsOperator(BaseOperator):
     :param on_daily_budget: when the company's API tokens of the day do not suffice, ``fail``, or ``wait`` without a
         worker, and then write day by day as far as they go.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
-    :return: ``created``, ``updated``, ``unchanged``, ``conflicts``, ``failed`` and ``rows``; with ``on_missing``
-        ``archived``; ``results``: the files, or the outcomes; ``requests`` and API ``tokens`` spent; of a dry run also
-        ``cost``, the API tokens that writing would take.
+    :return: ``created``, ``updated``, ``unchanged``, ``converted`` (rows whose lead has become a deal), ``conflicts``,
+        ``failed`` and ``rows``; with ``on_missing`` ``archived``; ``results``: the files, or the outcomes; ``requests``
+        and API ``tokens`` spent; of a dry run also ``cost``, the API tokens that writing would take.
     """
 
     template_fields: Sequence[str] = (
@@ -72,6 +74,7 @@ class PipedriveLoadLeadsOperator(BaseOperator):
         "max_failed",
         "on_missing",
         "max_missing",
+        "on_converted",
         "restore",
         "results_path",
         "settle",
@@ -93,6 +96,7 @@ class PipedriveLoadLeadsOperator(BaseOperator):
         max_failed: int | str = 0,
         on_missing: str = "ignore",
         max_missing: float | str = 0.1,
+        on_converted: str = "skip",
         restore: bool | str = False,
         results_path: str | ObjectStoragePath | None = None,
         settle: float | str | None = None,
@@ -112,6 +116,7 @@ class PipedriveLoadLeadsOperator(BaseOperator):
         self.max_failed = max_failed
         self.on_missing = on_missing
         self.max_missing = max_missing
+        self.on_converted = on_converted
         self.restore = restore
         self.results_path = results_path
         self.settle = settle

@@ -36,6 +36,7 @@ class LoadsLeads(Protocol):
     max_failed: int | str
     on_missing: str
     max_missing: float | str
+    on_converted: str
     restore: bool | str
     settle: float | str | None
     pipedrive_conn_id: str
@@ -91,8 +92,9 @@ def run_load(
         facts = {**loaded.facts(load), "requests": hook.usage.requests, "tokens": hook.usage.tokens}
         record.rows = facts["rows"]
     sentence = (
-        "Loaded %(rows)d rows: %(created)d created, %(updated)d updated, %(unchanged)d unchanged, %(conflicts)d in"
-        " conflict, %(failed)d failed; %(requests)d requests, %(tokens)d API tokens, %(seconds).1f s."
+        "Loaded %(rows)d rows: %(created)d created, %(updated)d updated, %(unchanged)d unchanged, %(converted)d"
+        " converted, %(conflicts)d in conflict, %(failed)d failed; %(requests)d requests, %(tokens)d API tokens,"
+        " %(seconds).1f s."
     )
     log.info(sentence, {**facts, "seconds": time.monotonic() - started})
     return facts
@@ -110,6 +112,7 @@ def _read(task: LoadsLeads) -> Load:
         max_failed=task.max_failed,
         on_missing=task.on_missing,
         max_missing=task.max_missing,
+        on_converted=task.on_converted,
         restore=task.restore,
     )
 

@@ -35,6 +35,8 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
     :param max_failed: failed rows and conflicts that do not make the task fail, in the end.
     :param on_missing: ``ignore`` leads with the prefix that no row names, or ``archive`` those that are active.
     :param max_missing: the part of the active leads with the prefix that may be archived so; more is an error.
+    :param on_converted: ``skip`` rows whose key stands on a deal that a lead became, or ``create`` a lead for them.
+        Skipping reads the deals when a row has no lead: 10 API tokens for 500, archived ones 20.
     :param restore: restore archived leads that differ, and update them; else such rows are conflicts.
     :param results_path: the folder for what became of each row, as JSON Lines. Without it the outcomes other than
         ``unchanged``, at most 1,000, are in the result, and in the XCom ``results`` even when the task fails.
@@ -59,6 +61,7 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
         "max_failed",
         "on_missing",
         "max_missing",
+        "on_converted",
         "restore",
         "results_path",
         "settle",
@@ -82,6 +85,7 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
         max_failed: int | str = 0,
         on_missing: str = "ignore",
         max_missing: float | str = 0.1,
+        on_converted: str = "skip",
         restore: bool | str = False,
         results_path: str | ObjectStoragePath | None = None,
         settle: float | str | None = None,
@@ -102,6 +106,7 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
         self.max_failed = max_failed
         self.on_missing = on_missing
         self.max_missing = max_missing
+        self.on_converted = on_converted
         self.restore = restore
         self.results_path = results_path
         self.settle = settle

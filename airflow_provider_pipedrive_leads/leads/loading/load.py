@@ -66,6 +66,7 @@ class Loaded(msgspec.Struct):
             "updated": self.counts.get(wording["updated"], 0),
             "unchanged": self.counts.get("unchanged", 0),
             **({"archived": self.counts.get(wording["archived"], 0)} if load.archive_missing else {}),
+            "converted": self.counts.get("converted", 0),
             "conflicts": self.counts.get("conflict", 0),
             "failed": self.counts.get("failed", 0),
             "rows": self.rows,
@@ -200,12 +201,13 @@ def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
     """Tell the log what is to be done, and see whether the day can pay it."""
     left = api.usage.daily_tokens_left
     log.info(
-        "Of %d rows, %d are to be created, %d to be updated, %d are unchanged; leads to be archived: %d. That costs"
-        " about %d API tokens; %s are left of the company's day.",
+        "Of %d rows, %d are to be created, %d to be updated, %d are unchanged, %d have become deals; leads to be"
+        " archived: %d. That costs about %d API tokens; %s are left of the company's day.",
         plan.rows,
         plan.creates,
         plan.updates,
         plan.unchanged,
+        plan.converted,
         plan.archives,
         plan.cost,
         "it is not known how many" if left is None else left,

@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import ADD_LEAD, UPDATE_LEAD
-from airflow_provider_pipedrive_leads.api.errors import PipedriveDailyBudgetError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.errors import (
+    PipedriveAuthError,
+    PipedriveConfigError,
+    PipedriveDailyBudgetError,
+    PipedriveValidationError,
+)
 from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome
 from airflow_provider_pipedrive_leads.leads.loading.spool import Spool
 from airflow_provider_pipedrive_leads.leads.reading.columns import HEAD_KEYS, attribute
 from airflow_provider_pipedrive_leads.leads.reading.complete import Selection
+from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import keys_of_deals
 from airflow_provider_pipedrive_leads.leads.reading.export import deliver
 from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
 from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
@@ -34,8 +40,9 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
 
 AT_CREATION_ONLY = "origin_id"
+FORBIDDEN = 403
 
-NEW, BAD, TWO_ROWS, UNCHANGED, UPDATE, TWO_LEADS, ARCHIVED, NO_LEAD, NO_TITLE, NO_CONTACT = range(10)
+NEW, BAD, TWO_ROWS, UNCHANGED, UPDATE, TWO_LEADS, ARCHIVED, NO_LEAD, NO_TITLE, NO_CONTACT, CONVERTED = range(11)
 """What is known of a row. ``NEW``: no lead has its key so far; in the end such rows are created."""
 CONFLICTS = {
     TWO_ROWS: "{key}: several rows have this key, so nobody can tell which of them counts.",
@@ -43,7 +50,7 @@ CONFLICTS = {
     ARCHIVED: "is_archived: the lead is archived and differs. With restore=True it is restored and updated.",
 }
 FAILURES = {
-    NO_LEAD: "id: there is no such lead; it was deleted or converted, or the token may not see it.",
+    NO_LEAD: "id: there is no such lead; it was deleted, or the token may not see it.",
     NO_TITLE: "title: is needed to create a lead.",
     NO_CONTACT: "person_id, organization_id: one of them is needed to create a lead.",
 }
@@ -81,19 +88,21 @@ class Plan:
     :ivar updates: rows whose lead is to be changed.
     :ivar archives: leads to archive, since no row names them.
     :ivar unchanged: rows whose lead has what they want.
+    :ivar converted: rows whose lead has become a deal.
     :ivar keyless: whether some row's key is not known.
     :ivar archiving: whether leads that no row names are to be archived.
     """
 
     def __init__(self, load: Load, reader: UpToDateReader) -> None:
         self.cost = 0
-        self.creates = self.updates = self.archives = self.unchanged = 0
+        self.creates = self.updates = self.archives = self.unchanged = self.converted = 0
         self.keyless = False
         self._load = load
         self._reader = reader
         self._numbers = array("Q")
         self._states = bytearray()
         self._rows_by_key: dict[str, int] = {}
+        self._deals: dict[int, int] = {}
         self._carrying = 0
         self.archiving = load.archive_missing
         self._stack = ExitStack()
@@ -148,11 +157,16 @@ class Plan:
     def join(self, api: LeadsApi) -> None:
         """Read the present leads, active and archived, and find out what is to be written.
 
+        Where rows have no lead, the deals are read too (10 tokens a page, archived ones 20), to tell which were leads.
+
+        :raises PipedriveConfigError: deals are to be read, and the token may not.
         :raises PipedriveValidationError: too many leads would be archived.
         """
         self._comparison = Comparison(self._reader.catalogue)
         if self.rows or self._load.archive_missing:
             deliver(api, Selection(), self._shape(), self._match_all)
+        if self._load.skip_converted and NEW in self._states:
+            self._match_deals(api)
         self._conclude()
 
     def _shape(self) -> Shape:
@@ -205,6 +219,21 @@ class Plan:
             self._updates.append((index, lead.id, key, _bodies(changes, body, lead.is_archived)))
         self._matches.append((index, lead.id, key))
 
+    def _match_deals(self, api: LeadsApi) -> None:
+        try:
+            for key, deal_id in keys_of_deals(api, str(self._reader.key.key)):
+                index = self._rows_by_key.get(key)
+                if index is not None and self._states[index] == NEW:
+                    self._states[index] = CONVERTED
+                    self._deals[index] = deal_id
+        except PipedriveAuthError as error:
+            if error.status != FORBIDDEN:
+                raise
+            raise PipedriveConfigError(
+                "on_converted: the token may not read deals, so nobody can tell which rows were leads before. Give it"
+                " the scope deals:read, or let on_converted='create' make such leads again. Nothing was written."
+            ) from error
+
     def _with_halves(self, differing: Sequence[str], body: dict[str, JSON]) -> Iterable[str]:
         """Keys to send: of a pair always both."""
         halves = self._reader.halves
@@ -223,6 +252,7 @@ class Plan:
                 self.updates += 1
                 self.cost += UPDATE_LEAD.cost * len(bodies)
         self.unchanged = self._states.count(UNCHANGED)
+        self.converted = self._states.count(CONVERTED)
         if self._load.archive_missing and not self.keyless:
             self._check_missing()
             self.archives = len(self._missing)
@@ -260,6 +290,9 @@ class Plan:
         for index, state in enumerate(self._states):
             if state == BAD:
                 yield self._decided(index, "failed", self._rows[index][1])
+            elif state == CONVERTED:
+                key = self._rows[index][0]
+                yield Outcome(self._numbers[index], key, "converted", deal_id=self._deals[index])
             elif state in FAILURES:
                 yield self._decided(index, "failed", FAILURES[state])
             elif state in (TWO_ROWS, TWO_LEADS):

@@ -25,11 +25,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
     :param row: its number in the source; None for a lead without a row.
     :param key: the whole key; None if it could not be read.
-    :param outcome: ``created``, ``updated``, ``unchanged``, ``archived``, ``conflict``, ``failed``, or ``not sent``
-        where the load ended before; of a dry run ``would create``, ``would update`` and ``would archive``.
+    :param outcome: ``created``, ``updated``, ``unchanged``, ``archived``, ``converted`` where the lead has become a
+        deal, ``conflict``, ``failed``, or ``not sent`` where the load ended before; of a dry run ``would create``,
+        ``would update`` and ``would archive``.
     :param lead_id: the lead, if there is one.
     :param error: why it failed or is in conflict; begins with the field.
     :param rewritten: fields that Pipedrive stored otherwise than they were sent: trimmed, rounded, reformatted.
+    :param deal_id: the deal that the lead became.
     """
 
     row: int | None
@@ -38,6 +40,7 @@ class Outcome(msgspec.Struct, frozen=True):
     lead_id: str | None = None
     error: str | None = None
     rewritten: list[str] = []
+    deal_id: int | None = None
 
 
 class Results:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROW_ERROR_CHOICES = ("continue", "stop")
 MISSING_CHOICES = ("ignore", "archive")
+CONVERTED_CHOICES = ("skip", "create")
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -27,6 +28,7 @@ class Load(msgspec.Struct, frozen=True):
     :param max_failed: failed rows and conflicts that do not make the load fail.
     :param archive_missing: archive active leads with the prefix that no row names.
     :param max_missing: the largest part of the active leads with the prefix that may be missing at once.
+    :param skip_converted: create no lead with a key that stands on a deal which a lead became.
     :param restore: restore archived leads that differ, and update them.
     """
 
@@ -38,6 +40,7 @@ class Load(msgspec.Struct, frozen=True):
     max_failed: int = 0
     archive_missing: bool = False
     max_missing: float = 0.1
+    skip_converted: bool = True
     restore: bool = False
 
 
@@ -51,6 +54,7 @@ def read_load(
     max_failed: int | str = 0,
     on_missing: str = "ignore",
     max_missing: float | str = 0.1,
+    on_converted: str = "skip",
     restore: bool | str = False,
 ) -> Load:
     """Check what can be checked of the parameters before anything is read.
@@ -61,6 +65,7 @@ def read_load(
     for name, value, choices in (
         ("on_row_error", on_row_error, ROW_ERROR_CHOICES),
         ("on_missing", on_missing, MISSING_CHOICES),
+        ("on_converted", on_converted, CONVERTED_CHOICES),
     ):
         if value not in choices:
             raise PipedriveConfigError(f"{name}: {value!r} is neither {' nor '.join(map(repr, choices))}.")
@@ -83,6 +88,7 @@ def read_load(
         max_failed=_count("max_failed", max_failed),
         archive_missing=on_missing == "archive",
         max_missing=_share("max_missing", max_missing),
+        skip_converted=on_converted == "skip",
         restore=bool_value("restore", restore),
     )
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY
+from airflow_provider_pipedrive_leads.api.flat_values import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -44,6 +47,24 @@ def deals_of_leads(api: LeadsApi, since: datetime | None) -> Iterator[tuple[str,
 def find_deal(api: LeadsApi, lead_id: str, since: datetime) -> int | None:
     """Look for the deal that a lead became since a moment, archived ones included (10 and 20 tokens a page)."""
     return next((deal_id for each, deal_id in deals_of_leads(api, since) if each == lead_id), None)
+
+
+def keys_of_deals(api: LeadsApi, field: str) -> Iterator[tuple[str, int]]:
+    """Yield what tells a lead apart, off the deals that leads became, archived ones too (10 and 20 tokens a page).
+
+    :param field: ``id``, ``origin_id``, or the key of a custom field, which leads and deals share; with the last, deals
+        that were no leads count too.
+    :return: the key as text, and the id of the deal.
+    """
+    for deals in (api.get_deals, api.get_archived_deals):
+        for deal in deals():
+            source = deal.get("source_lead_id")
+            if CUSTOM_KEY.fullmatch(field):
+                value = plain((deal.get("custom_fields") or {}).get(field))
+            else:
+                value = source if field == "id" else source and deal.get(field)
+            if value:
+                yield str(value).strip(), int(deal["id"])
 
 
 def _made_of_leads(newest_first: Iterable[Mapping[str, Any]], since: datetime | None) -> Iterator[tuple[str, int]]:

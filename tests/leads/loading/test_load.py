@@ -271,6 +271,7 @@ def test_missing_leads_are_archived_within_bounds(sandbox, client, person_id, pr
             "lead_id": keyed(sandbox, prefix)[f"{prefix}0"]["id"],
             "error": None,
             "rewritten": [],
+            "deal_id": None,
         }
     ]
     assert load(client, rows[1:], **options)["archived"] == 0
