@@ -284,7 +284,8 @@ class PipedriveClient(LeadsApi):
     def _heard(self, reply: Reply) -> Reply:
         """Learn what only an answer of the API itself tells: a proxy's has another clock."""
         with self._usage_lock:
-            self._usage.first_reply_at = self._usage.first_reply_at or server_time(reply.headers)
+            self._usage.last_reply_at = server_time(reply.headers) or self._usage.last_reply_at
+            self._usage.first_reply_at = self._usage.first_reply_at or self._usage.last_reply_at
             warnings = self._told.sentences(reply.mended)
         for warning in warnings:
             log.warning("%s", warning)

@@ -96,6 +96,7 @@ class Usage(msgspec.Struct):
     :param daily_tokens_left: what is left of the company's day by the last reply that said so, else None.
     :param daily_tokens: tokens of the company's whole day, likewise.
     :param first_reply_at: the server's clock at the first reply, such as ``2026-01-31T09:30:00Z``; None if untold.
+    :param last_reply_at: likewise at the last reply.
     """
 
     requests: int = 0
@@ -105,3 +106,4 @@ class Usage(msgspec.Struct):
     daily_tokens_left: int | None = None
     daily_tokens: int | None = None
     first_reply_at: str | None = None
+    last_reply_at: str | None = None

@@ -112,7 +112,7 @@ class PipedriveDailyBudgetError(PipedriveError):
 
 
 class PipedriveServerError(PipedriveError):
-    """Pipedrive failed (5xx), or answered something that is not the JSON it should be."""
+    """Pipedrive failed (5xx), gave up waiting (408, 425, 499), or sent something that is not the JSON it should be."""
 
 
 class PipedriveConnectionError(PipedriveError):
@@ -121,6 +121,10 @@ class PipedriveConnectionError(PipedriveError):
 
 class ReplyTooLargeError(PipedriveConnectionError):
     """A reply has more bytes than any should: it was not read to its end."""
+
+
+GAVE_UP = (408, 425, 499)
+"""What servers and proxies answer that waited no longer: what was asked for may have been done all the same."""
 
 
 class ErrorBody(msgspec.Struct):
@@ -192,7 +196,7 @@ def error_from_reply(
         return PipedriveRateLimitError(f"{answer}. {remedy}", retry_after=BAN_SECONDS, banned=True, **facts)
     if status == 429:
         return _too_many(call, headers, answer, facts)
-    if status >= 500:
+    if status >= 500 or status in GAVE_UP:
         facts["in_doubt"] = True
         return PipedriveServerError(f"{answer}.", **facts)
     kind, remedy = _REMEDIES.get(status, (PipedriveValidationError, ""))

@@ -38,7 +38,7 @@ class PipedriveConvertLeadOperator(BaseOperator):
     :param poll_interval: seconds between two questions how the conversion stands.
     :param conversion_timeout: seconds from its start within which the conversion must end, tries and waiting included.
     :param settle: seconds for which a server may go on with a call that was given up; default: the connection's
-        timeout.
+        timeout, at least 30.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.
@@ -114,7 +114,7 @@ class PipedriveConvertDealOperator(BaseOperator):
     :param poll_interval: seconds between two questions how the conversion stands.
     :param conversion_timeout: seconds from its start within which the conversion must end, tries and waiting included.
     :param settle: seconds for which a server may go on with a call that was given up; default: the connection's
-        timeout.
+        timeout, at least 30.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.

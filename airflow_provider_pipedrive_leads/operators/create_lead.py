@@ -41,7 +41,7 @@ class PipedriveCreateLeadOperator(BaseOperator):
         ``origin_id`` of their own, as OAuth apps can.
     :param note: HTML that is attached to the lead as a note.
     :param settle: seconds for which a server may go on with a call that was given up; default: the connection's
-        timeout.
+        timeout, at least 30.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.

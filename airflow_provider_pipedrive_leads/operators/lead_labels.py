@@ -26,7 +26,7 @@ class PipedriveEnsureLeadLabelsOperator(BaseOperator):
         blue, brown, dark-gray, gray, green, orange, pink, purple, red and yellow. A JSON text is taken too.
     :param update_colors: give labels that are there the colour wanted, if it is another one.
     :param settle: seconds for which a server may go on with a call that was given up; default: the connection's
-        timeout.
+        timeout, at least 30.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day are spent, ``fail``, or ``wait`` without a worker.
     :param retry_policy: see :class:`retry_policy.PipedriveRetryPolicy`; None for Airflow's plain retries.

@@ -53,7 +53,7 @@ class PipedriveLoadLeadsOperator(BaseOperator):
         ``.results`` behind it. With ``rows`` and no folder the outcomes other than ``unchanged``, at most 1,000, are in
         the result, and in the XCom ``results`` even when the task fails.
     :param settle: seconds for which a server may go on with a call that was given up; default: the connection's
-        timeout.
+        timeout, at least 30.
     :param pipedrive_conn_id: the Airflow connection.
     :param on_daily_budget: when the company's API tokens of the day do not suffice, ``fail``, or ``wait`` without a
         worker, and then write day by day as far as they go.

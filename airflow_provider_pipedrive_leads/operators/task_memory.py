@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.leads.writing.settling import Patience
 
 
-LONGEST_SETTLING = 3600
+LEAST_SETTLING, LONGEST_SETTLING = 30.0, 3600
 
 
 class TaskMemory:
@@ -55,7 +55,8 @@ def began_earlier(context: Context) -> str | None:
 
 
 def patience_of(hook: PipedriveLeadsHook, settle: float | str | None) -> Patience:
-    """Read how long a server may go on with a call that was given up; default: the connection's timeout.
+    """Read how long a server may go on with a call that was given up; default: the connection's timeout, but no
+    less than 30: a server does not know it.
 
     :raises PipedriveValidationError: that is no number of seconds.
     """
@@ -64,7 +65,7 @@ def patience_of(hook: PipedriveLeadsHook, settle: float | str | None) -> Patienc
 
     timeout = hook.get_conn().settings.timeout
     try:
-        seconds = timeout if settle in (None, "") else float(str(settle))
+        seconds = max(timeout, LEAST_SETTLING) if settle in (None, "") else float(str(settle))
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= LONGEST_SETTLING:

@@ -41,7 +41,7 @@ class PipedriveSqlToLeadsOperator(BaseOperator):
     :param results_path: the folder for what became of each row, as JSON Lines. Without it the outcomes other than
         ``unchanged``, at most 1,000, are in the result, and in the XCom ``results`` even when the task fails.
     :param settle: seconds for which a server may go on with a call that was given up; default: the connection's
-        timeout.
+        timeout, at least 30.
     :param pipedrive_conn_id: the Airflow connection of Pipedrive.
     :param on_daily_budget: when the company's API tokens of the day do not suffice, ``fail``, or ``wait`` without a
         worker, and then write day by day as far as they go.

@@ -108,7 +108,7 @@ class Writer:
         action = doubt.action
         marker = Marker(self._key, action.key, kept=self.key_is_kept)
         try:
-            lead = find_created(self._api, action.bodies[0], marker, doubt.since)
+            lead = find_created(self._api, action.bodies[0], marker, doubt.since, self._patience)
         except (PipedriveConnectionError, PipedriveServerError) as error:
             return Ended(action, None, error, doubt)
         except PipedriveError as error:

@@ -29,7 +29,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import find_deal
-from airflow_provider_pipedrive_leads.leads.writing.settling import CLOCKS_APART, seconds_until_settled
+from airflow_provider_pipedrive_leads.leads.writing.settling import seconds_until_settled, surely_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -368,7 +368,10 @@ class Conversion:
         )
 
     def _find(self) -> TargetId | None:
-        since = datetime.fromisoformat(self._started().started_at) - CLOCKS_APART
+        started_at = self._started().started_at
+        if self._api.usage.last_reply_at is None:
+            self._order.direction.is_there(self._api, self._order.source_id)  # any answer tells Pipedrive's time
+        since = surely_before(self._api, started_at, self._patience)
         return self._order.direction.find(self._api, self._order.source_id, since)
 
     def _started(self) -> Noted:

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-from datetime import datetime
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,14 +23,15 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveError, Pipedriv
 from airflow_provider_pipedrive_leads.api.values import moment_value
 from airflow_provider_pipedrive_leads.leads.writing.comparing import warn_of_rewritten
 from airflow_provider_pipedrive_leads.leads.writing.settling import (
-    CLOCKS_APART,
     find_after,
     seconds_until_settled,
     sent_until_sure,
+    surely_before,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
     from airflow_provider_pipedrive_leads.leads.writing.settling import Memory, Patience
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 OWN_KEYS = "airflow-"
 """What a key begins with that was made here."""
+BY_HAND = "ManuallyCreated"
+"""The ``origin`` of what people enter."""
 CONTACTS = ("person_id", "organization_id")
 NOTE = "pipedrive_create"
 
@@ -152,7 +154,7 @@ class _Creation:
 
     def look(self, intent: Intent) -> Lead | None:
         """Look for the lead among those of its contact."""
-        return find_created(self._api, self._body, self._marker, intent.since)
+        return find_created(self._api, self._body, self._marker, intent.since, self._patience)
 
     def sent(self, intent: Intent) -> Lead:
         """Send the lead until it is surely there."""
@@ -169,36 +171,36 @@ class _Creation:
         return sent_until_sure(send, lambda: self.look(intent), self._patience)
 
 
-def find_created(api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str) -> Lead | None:
+def find_created(api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: str, patience: Patience) -> Lead | None:
     """Look through the leads of a contact, newest first, active ones and then archived ones.
 
     :param body: what was sent.
-    :param since: when it may first have been sent, ISO 8601; leads of up to five minutes before are looked at.
+    :param since: when it may first have been sent, ISO 8601, by this machine's clock; leads of up to five minutes
+        before are looked at.
     :return: the lead with the marker, None if there is none.
     :raises PipedriveValidationError: it hangs on another contact too, or it may be there under another key.
     """
-    oldest = moment_value("since", datetime.fromisoformat(since) - CLOCKS_APART)
     lookalike = None
-    for lead in _newest_leads(api, body, oldest):
-        if lead.get(marker.field) == marker.value:
+    for lead in _newest_leads(api, body, lambda: surely_before(api, since, patience)):
+        if lead.get(marker.field) == marker.value or (lead.get("origin_id") or "") == body.get("origin_id"):
             _check_contact(lead, body, marker)
             return lead
-        if _may_be_overwritten(lead, body, marker):
+        if _may_be_ours(lead, body, marker):
             lookalike = lead
     if lookalike is not None:
         raise PipedriveValidationError(
             f"key_field: nobody can tell whether an earlier try created the lead with key {marker.value}. Lead"
-            f" {lookalike['id']} of the same contact has the same title, but another origin_id, and some accounts"
+            f" {lookalike['id']} of the same contact has the same title, but not this key, and some accounts drop or"
             " overwrite what was sent. Look at it; name a custom text field in key_field to carry the key from now on."
         )
     return None
 
 
-def _newest_leads(api: LeadsApi, body: Mapping[str, Any], oldest: str) -> Iterator[Lead]:
+def _newest_leads(api: LeadsApi, body: Mapping[str, Any], oldest: Callable[[], datetime]) -> Iterator[Lead]:
     name = next(name for name in CONTACTS if name in body)
     for leads in (api.get_leads, api.get_archived_leads):
         for lead in leads(**{name: body[name]}, sort="add_time DESC, id DESC"):
-            if lead["add_time"] < oldest[:19]:
+            if lead["add_time"] < moment_value("since", oldest())[:19]:
                 break
             yield lead
 
@@ -212,16 +214,19 @@ def _check_contact(lead: Lead, body: Mapping[str, Any], marker: Marker) -> None:
             )
 
 
-def _may_be_overwritten(lead: Lead, body: Mapping[str, Any], marker: Marker) -> bool:
-    """Whether a lead may be the one in question in an account that puts an ``origin_id`` of its own."""
-    other = lead.get("origin_id")
-    if marker.kept or marker.field != "origin_id" or not other or str(other).startswith(OWN_KEYS):
+def _may_be_ours(lead: Lead, body: Mapping[str, Any], marker: Marker) -> bool:
+    """Whether a lead may be the one in question, in an account that does not keep the key that it was sent with."""
+    others = str(lead.get("origin_id") or "").startswith(OWN_KEYS) or (
+        marker.field != "origin_id" and lead.get(marker.field)
+    )
+    if marker.kept or others or lead.get("origin") == BY_HAND:
         return False
-    return _folded(lead.get("title")) == _folded(body["title"])
+    there, sent = _folded(lead.get("title")), _folded(body["title"])
+    return bool(there) and sent.startswith(there)  # it may have been cut
 
 
 def _folded(text: object) -> str:
-    return re.sub(r"\s+", " ", str(text)).strip().casefold()
+    return " ".join(unicodedata.normalize("NFKC", str(text or "")).casefold().split())
 
 
 def _check_kept(lead: Lead, marker: Marker) -> None:

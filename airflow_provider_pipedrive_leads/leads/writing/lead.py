@@ -27,6 +27,7 @@ from airflow_provider_pipedrive_leads.leads.writing.settling import seconds_unti
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
     from airflow_provider_pipedrive_leads.leads.writing.settling import Memory, Patience
 
@@ -115,12 +116,21 @@ def _check_same_contact(ids: Mapping[str, int | str], made: Intent) -> None:
 def _marker(api: LeadsApi, new: NewLead) -> Marker:
     if not new.key_field:
         return Marker("origin_id", str(new.key))
-    if CUSTOM_KEY.fullmatch(new.key_field):
-        return Marker(new.key_field, str(new.key))
-    field = find_field(new.key_field, api.catalogue().fields)
+    field = _key_field(str(new.key_field).strip(), api.catalogue())
     if not field.of.may_be_key:
         raise PipedriveValidationError(f"key_field: {new.key_field!r} is a field of type {field.type}, not a text.")
     return Marker(field.key, str(new.key))
+
+
+def _key_field(name: str, catalogue: Catalogue) -> CustomField:
+    if not CUSTOM_KEY.fullmatch(name):
+        return find_field(name, catalogue.fields)
+    found = next((field for field in catalogue.fields if field.key == name), None)
+    if found is None:
+        raise PipedriveValidationError(
+            f"key_field: the account has no lead field with the key {name}; it may have been deleted in Pipedrive."
+        )
+    return found
 
 
 def _contacts(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,10 +15,10 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.values import moment_value, title_value
 from airflow_provider_pipedrive_leads.leads.writing.settling import (
-    CLOCKS_APART,
     find_after,
     seconds_until_settled,
     sent_until_sure,
+    surely_before,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def note_once(api: LeadsApi, lead_id: str, content: str, memory: Memory, patienc
         return intent.note_id
 
     def look() -> dict[str, Any] | None:
-        return find_note(api, lead_id, content, since=intent.since)
+        return find_note(api, lead_id, content, since=intent.since, patience=patience)
 
     def send() -> dict[str, Any]:
         memory.set(KEPT_AS, msgspec.to_builtins(msgspec.structs.replace(intent, sent_at=patience.now().isoformat())))
@@ -86,13 +85,13 @@ def _intent(lead_id: str, memory: Memory, patience: Patience) -> NoteIntent:
     return NoteIntent(lead_id, patience.now().isoformat())
 
 
-def find_note(api: LeadsApi, lead_id: str, content: str, *, since: str) -> dict[str, Any] | None:
+def find_note(api: LeadsApi, lead_id: str, content: str, *, since: str, patience: Patience) -> dict[str, Any] | None:
     """Look through the notes of a lead, newest first, for one that says the same.
 
     :param since: when it may first have been sent, ISO 8601; notes of up to five minutes before are looked at.
     """
-    oldest = moment_value("since", datetime.fromisoformat(since) - CLOCKS_APART)[:19].replace("T", " ")
     for note in api.get_notes(lead_id=lead_id, sort="add_time DESC"):
+        oldest = moment_value("since", surely_before(api, since, patience))[:19].replace("T", " ")
         if note["add_time"] < oldest:
             return None
         if text_of(note["content"] or "") == text_of(content):

@@ -18,6 +18,8 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_pipedrive_leads.api.operations import LeadsApi
+
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
@@ -63,6 +65,18 @@ def seconds_until_settled(sent_at: str, patience: Patience) -> float:
     longest = LONGEST_CALL * patience.timeout + patience.settle + CLOCKS_APART.total_seconds()
     passed = (patience.now() - datetime.fromisoformat(sent_at)).total_seconds()
     return max(0.0, min(patience.settle, longest - passed))
+
+
+def surely_before(api: LeadsApi, moment: str, patience: Patience) -> datetime:
+    """Give a time by Pipedrive's clock that is not after a moment of this machine's, by as much as clocks may differ.
+
+    Where the last reply tells that Pipedrive's clock is behind this machine's by more than that, it goes further back.
+
+    :param moment: ISO 8601.
+    """
+    told = api.usage.last_reply_at
+    behind = timedelta() if told is None else patience.now() - datetime.fromisoformat(told)
+    return datetime.fromisoformat(moment) - CLOCKS_APART - max(behind, timedelta())
 
 
 def find_after(look: Callable[[], Found | None], wait: float, patience: Patience) -> Found | None:

@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from airflow_provider_pipedrive_leads.api import endpoints
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveConnectionError,
     PipedriveError,
     PipedriveServerError,
     PipedriveValidationError,
+    error_from_reply,
 )
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.leads.writing.create_once import Intent, key_of_run, noted_intent
@@ -268,6 +270,97 @@ def test_a_custom_field_carries_the_key_where_the_account_overwrites_it(sandbox,
     lead = new_lead("Carried", person_id=person_id, key_field=field.name)
     create_lead(overwriting, lead, Memory(), patience)
     assert [lead["fields"][field.name] for lead in named(sandbox, "Carried")] == ["key of Carried"]
+
+
+class Lossy:
+    """A client of an account that keeps something else than it is sent."""
+
+    def __init__(self, client, **kept):
+        self._client, self._kept = client, kept
+
+    def add_lead(self, **body):
+        changed = {name: change(body[name]) for name, change in self._kept.items()}
+        return self._client.add_lead(**{**body, **changed})
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+
+def nothing(_):
+    return None
+
+
+def other_key(_):
+    return "c0ffee00c0ffee00"
+
+
+@pytest.mark.parametrize("key", [nothing, other_key])
+@pytest.mark.parametrize(
+    "title", [str, lambda title: title[:20], lambda title: " ".join(title.split()), lambda title: title.upper()]
+)
+def test_doubt_fails_aloud_whatever_the_account_makes_of_key_and_title(
+    sandbox, client, person_id, patience, key, title
+):
+    sandbox.control.fault("POST", LEADS, "close_after")
+    sent = new_lead("A  title of more than a few characters", person_id=person_id)
+    with pytest.raises(PipedriveValidationError, match="key_field: nobody can tell"):
+        create_lead(Lossy(client, origin_id=key, title=title), sent, Memory(), patience)
+    assert len(named(sandbox, title(sent.title))) == 1
+
+
+def test_a_lead_that_people_entered_meanwhile_is_not_taken_for_ones_own(sandbox, client, person_id, patience):
+    entered = {**client.add_lead("By hand", person_id=person_id), "origin": "ManuallyCreated"}
+    sandbox.control.fault("POST", LEADS, "close_before")
+    looking = Lossy(client)
+    looking.get_leads = lambda **_: iter([entered])
+    create_lead(looking, new_lead("By hand", person_id=person_id), Memory(), patience)
+    assert [lead["origin_id"] for lead in named(sandbox, "By hand")].count("key of By hand") == 1
+
+
+def test_where_the_key_field_was_not_kept_origin_id_tells_the_lead(sandbox, client, person_id, patience):
+    field = next(field for field in client.catalogue().fields if field.type == "varchar")
+    sandbox.control.fault("POST", LEADS, "close_after")
+    lead = new_lead("By origin_id", person_id=person_id, key_field=field.key)
+    lead_id = create_lead(Lossy(client, **{field.key: nothing}), lead, Memory(), patience)
+    assert [lead["id"] for lead in named(sandbox, "By origin_id")] == [lead_id]
+
+
+def test_a_key_field_that_the_account_does_not_have_is_refused(sandbox, client, person_id, patience):
+    sandbox.control.reset_counters()
+    with pytest.raises(PipedriveValidationError, match=r"^key_field: .*deleted in Pipedrive"):
+        create_lead(client, new_lead("Gone", person_id=person_id, key_field="a" * 40), Memory(), patience)
+    assert not [call for call in sandbox.control.requests() if call["method"] == "POST"]
+
+
+@pytest.mark.parametrize("minutes", [-60, -6, 0, 6, 60])
+def test_clocks_may_differ(sandbox, client, person_id, minutes):
+    """By how much this machine's is ahead of Pipedrive's."""
+    sandbox.control.freeze()
+    ahead = timedelta(minutes=minutes)
+    patience = Patience(
+        SETTLE, SETTLE, sandbox.control.advance, lambda: datetime.fromisoformat(sandbox.control.now()) + ahead
+    )
+    sandbox.control.fault("POST", LEADS, "close_after")
+    lead_id = create_lead(client, new_lead("Apart", person_id=person_id), Memory(), patience)
+    assert [lead["id"] for lead in named(sandbox, "Apart")] == [lead_id]
+
+
+@pytest.mark.parametrize("status", [408, 425, 499])
+def test_an_answer_that_somebody_gave_up_waiting_leaves_doubt(sandbox, client, person_id, patience, status):
+    title = f"Gave up {status}"
+    sandbox.control.fault("POST", LEADS, "close_after")
+    add = client.add_lead
+
+    def given_up(**body):
+        with pytest.raises(PipedriveConnectionError):
+            add(**body)
+        call = endpoints.ADD_LEAD.call(body=body)
+        raise error_from_reply(call, status, {}, b"")
+
+    doubting = Lossy(client)
+    doubting.add_lead = given_up
+    lead_id = create_lead(doubting, new_lead(title, person_id=person_id), Memory(), patience)
+    assert [lead["id"] for lead in named(sandbox, title)] == [lead_id]
 
 
 def test_a_key_field_must_be_a_text(client, person_id, patience):
