@@ -124,9 +124,10 @@ class PipedriveCreateLeadOperator(BaseOperator):
         with recorded(self, context, hook, "create"), daily_budget(self):
             note = "" if self.note is None else text_value("note", self.note)
             memory, patience = TaskMemory(context), patience_of(hook, self.settle)
-            lead_id = create_lead(hook, new, memory, patience, began=began_earlier(context))
+            began = began_earlier(context)
+            lead_id = create_lead(hook, new, memory, patience, began=began)
             if note.strip():
-                note_once(hook, lead_id, note, memory, patience)
+                note_once(hook, lead_id, note, memory, patience, began=began)
         self.log.info("Created lead %s.", lead_id)
         return lead_id
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError, PipedriveNotFoundError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.values import is_gap, text_value, wrong
+from airflow_provider_pipedrive_leads.api.values import id_value, is_gap, text_value, wrong
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
@@ -53,7 +53,7 @@ MOST_CREATES = 3
 NAP = 3.0
 """Seconds between two looks for a create that broke off; each look ends at once when the client is interrupted."""
 BREATH = 0.5
-"""Seconds between a create and the look for twins."""
+"""Seconds between a create and the look for twins; twice as many before each further look."""
 MOST_LOOKS = 4
 """Looks for twins, until the list holds the contact just created."""
 
@@ -83,6 +83,7 @@ def find_or_create_person(
     api: LeadsApi,
     person: Mapping[str, object],
     *,
+    organization_id: int | str | None = None,
     since: datetime | None = None,
     unsettled: float = 0.0,
     settle: float = SETTLE,
@@ -95,6 +96,7 @@ def find_or_create_person(
     takes 21 tokens, to create one 45, if one page of the list is enough.
 
     :param person: ``name`` (needed to create), ``email``, ``phone``.
+    :param organization_id: what a person who is created belongs to, so that its domain leads there.
     :param since: when an earlier try of the same work began, if there was one: persons added from then on are looked
         through as well. Default: those of the last 15 minutes.
     :param unsettled: seconds for which a create of such a try may still be under way on the server: who is not there is
@@ -113,6 +115,7 @@ def find_or_create_person(
         for key in ("email", "phone")
         if key in wanted
     }
+    belongs = {} if organization_id is None else {"org_id": id_value("organization_id", organization_id)}
     register = _Register(
         kind="person",
         since=_reach(since),
@@ -120,7 +123,7 @@ def find_or_create_person(
         search=lambda: api.search_persons(wanted[by], fields=by, exact_match=True),
         get=api.get_person,
         newest=lambda: _newest_persons(api),
-        create=lambda: api.add_person(wanted["name"], **reachable),
+        create=lambda: api.add_person(wanted["name"], **reachable, **belongs),
         leads=lambda number: api.get_leads(person_id=number, page_size=1),
         delete=api.delete_person,
     )
@@ -247,13 +250,19 @@ def _await(register: _Register, settle: float, sleep: Callable[[float], None]) -
 
 def _elect(register: _Register, own: int, sleep: Callable[[float], None]) -> int:
     """Settle which of the contacts made in the same moment stays, and take the own one back if it is not that."""
-    for _ in range(MOST_LOOKS):
-        sleep(BREATH)
+    waited = 0.0
+    for look in range(MOST_LOOKS):
+        nap = BREATH * 2**look
+        sleep(nap)
+        waited += nap
         seen = _listed(register, own)
         if own in seen:
             break
     else:
         log.warning("%s %d was created, but the list does not show it: it may have a twin.", register.kind, own)
+    if waited > BREATH:  # the list is late, and another's may be later than the own one
+        sleep(waited)
+        seen = _listed(register, own)
     winner = elected([own, *seen])
     if winner != own:
         _take_back(register, own, winner)

@@ -97,9 +97,11 @@ def create_lead(api: LeadsApi, new: NewLead, memory: Memory, patience: Patience,
         return earlier.lead_id
     given = {name: value for name, value in (new.fields or {}).items() if not is_gap(value)}
     body = api.wire_fields({**given, "title": new.title, "origin_id": str(new.key), **ids})
+    if "is_archived" in body:
+        raise PipedriveValidationError("fields: a lead is created active; archive it by an update, not is_archived.")
     marker = _marker(api, new)
     body[marker.field] = marker.value
-    body.update(_contacts(api, new, memory, patience, earlier))
+    body.update(_contacts(api, new, ids, memory, patience, earlier=earlier))
     return create_once(api, body, marker, memory, patience, earlier=earlier)
 
 
@@ -134,7 +136,7 @@ def _key_field(name: str, catalogue: Catalogue) -> CustomField:
 
 
 def _contacts(
-    api: LeadsApi, new: NewLead, memory: Memory, patience: Patience, earlier: Intent | None
+    api: LeadsApi, new: NewLead, ids: Mapping[str, Any], memory: Memory, patience: Patience, *, earlier: Intent | None
 ) -> dict[str, int]:
     """Find or create whom a lead hangs on; the note of when that began leads a later try to what this one created.
 
@@ -154,7 +156,9 @@ def _contacts(
     if new.organization:
         found["organization_id"] = find_or_create_organization(api, new.organization, **how)
     if new.person:
-        found["person_id"] = find_or_create_person(api, new.person, **how)
+        found["person_id"] = find_or_create_person(
+            api, new.person, organization_id=found.get("organization_id") or ids.get("organization_id"), **how
+        )
     return found
 
 

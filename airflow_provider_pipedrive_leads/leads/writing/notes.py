@@ -45,7 +45,9 @@ class NoteIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     note_id: int | None = None
 
 
-def note_once(api: LeadsApi, lead_id: str, content: str, memory: Memory, patience: Patience) -> int:
+def note_once(
+    api: LeadsApi, lead_id: str, content: str, memory: Memory, patience: Patience, *, began: str | None = None
+) -> int:
     """Write a note on a lead unless an earlier try did.
 
     A note that gets a clean answer costs one call (10 tokens); after any doubt the lead's notes are looked through for
@@ -53,11 +55,12 @@ def note_once(api: LeadsApi, lead_id: str, content: str, memory: Memory, patienc
 
     :param content: HTML.
     :param memory: of this task, for all its tries.
+    :param began: when an earlier try may have begun whose memory is lost; None if there was none.
     :return: the note's id.
     :raises PipedriveValidationError: the lead's id is none, or the content is blank.
     """
     lead_id, content = path_id("lead_id", lead_id), title_value("content", content)
-    intent = _intent(lead_id, memory, patience)
+    intent = _intent(lead_id, memory, patience, began)
     if intent.note_id is not None:
         return intent.note_id
 
@@ -76,12 +79,14 @@ def note_once(api: LeadsApi, lead_id: str, content: str, memory: Memory, patienc
     return int(note["id"])
 
 
-def _intent(lead_id: str, memory: Memory, patience: Patience) -> NoteIntent:
+def _intent(lead_id: str, memory: Memory, patience: Patience, began: str | None) -> NoteIntent:
     kept = memory.get(KEPT_AS)
     if kept:
         earlier = msgspec.convert(kept, NoteIntent)
         if earlier.lead_id == lead_id:
             return earlier
+    elif began is not None:
+        return NoteIntent(lead_id, began, sent_at=began)
     return NoteIntent(lead_id, patience.now().isoformat())
 
 

@@ -495,3 +495,47 @@ def test_an_address_is_one_however_it_was_copied(client, written):
 def test_what_is_more_than_an_address_is_refused(client, written):
     with pytest.raises(PipedriveValidationError, match=r"^person: "):
         find_or_create_person(client, {"email": written})
+
+
+class LateList:
+    """A client of an account whose lists show a contact some seconds after it was made."""
+
+    def __init__(self, client, sandbox, late):
+        self._client, self._sandbox, self._late = client, sandbox, late
+
+    def __getattr__(self, name):
+        found = getattr(self._client, name)
+        if name not in ("get_persons", "get_organizations"):
+            return found
+        return lambda **options: [row for row in found(**options) if self._is_shown(row)]
+
+    def _is_shown(self, row):
+        now = datetime.fromisoformat(self._sandbox.control.now())
+        return (now - datetime.fromisoformat(row["add_time"])).total_seconds() >= self._late
+
+
+@pytest.mark.parametrize("late", [1, 3, 5])
+@pytest.mark.parametrize("path", [PERSONS, ORGANIZATIONS])
+def test_one_stays_of_two_made_side_by_side_where_the_list_is_late(sandbox, client, lagging, path, late):
+    find_or_create, _, add = KINDS[path]
+    name, first = f"Late {late}", []
+    account = LateList(client, sandbox, late)
+
+    def after_another(*given, **options):
+        first.append(getattr(client, add)(name)["id"])
+        sandbox.control.advance(1)
+        return getattr(client, add)(*given, **options)
+
+    setattr(account, add, after_another)
+    sandbox.control.freeze()
+    assert find_or_create(account, {"name": name}, sleep=sandbox.control.advance) == first[0]
+    sandbox.control.advance(60)
+    assert named(client, path, name) == first
+
+
+def test_a_person_who_is_created_belongs_to_the_organization_so_that_its_domain_leads_there(client):
+    house = find_or_create_organization(client, {"name": "Own Make", "domain": "own-make.example"}, sleep=no_time)
+    person = {"name": "Kim", "email": "kim@own-make.example"}
+    find_or_create_person(client, person, organization_id=house, sleep=no_time)
+    assert find_or_create_organization(client, {"domain": "own-make.example"}, sleep=no_time) == house
+    assert find_or_create_person(client, person, organization_id=house, sleep=no_time)

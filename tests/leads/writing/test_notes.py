@@ -135,6 +135,15 @@ def test_a_later_try_looks_first(sandbox, client, lead_id, patience, slept, monk
     assert slept == [SETTLE] * waits
 
 
+def test_a_lost_memory_is_made_up_for_by_the_time_of_the_run(sandbox, client, lead_id, patience):
+    began = patience.now().isoformat()
+    made = note_once(client, lead_id, CONTENT, Memory(), patience)
+    assert note_once(client, lead_id, CONTENT, Memory(), patience, began=began) == made
+    assert notes(sandbox, client, lead_id) == [(made, CONTENT)]
+    other = note_once(client, lead_id, "<p>Another</p>", Memory(), patience, began=began)
+    assert [each for each, _ in notes(sandbox, client, lead_id)] == [made, other]
+
+
 def test_three_notes_are_sent_at_most_and_a_retry_does_no_harm(sandbox, client, lead_id, patience):
     sandbox.control.fault("POST", NOTES, "status", times=3, status=503)
     memory = Memory()
