@@ -34,7 +34,7 @@ def wrong(name: str, value: object, due: str) -> PipedriveValidationError:
 def text_value(name: str, value: object) -> str:
     """Read a text, or what files and databases hold in place of one; whole numbers come without a point."""
     if isinstance(value, str):
-        return value
+        return _whole_characters(name, value)
     if isinstance(value, date | time):
         return value.isoformat()
     whole = _whole(value)
@@ -45,10 +45,20 @@ def text_value(name: str, value: object) -> str:
     return str(whole)
 
 
+def _whole_characters(name: str, text: str) -> str:
+    """Refuse half a character, as a text that was cut in the midst of an emoji has it: no request can hold it."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise PipedriveValidationError(f"{name}: holds half a character, as a text does that was cut.") from None
+    return text
+
+
 def key_value(name: str, value: object) -> str:
     """Read what tells a lead from all others: a whole number has one spelling; blanks around it do not count."""
     if isinstance(value, str):
-        return value.strip()
+        return _whole_characters(name, value).strip()
     if isinstance(value, float) and math.isfinite(value) and abs(value) >= LARGEST_EXACT:
         raise PipedriveValidationError(
             f"{name}: a float of 2**53 or more may stand for several numbers. Give the key as a text or a whole number."

@@ -20,11 +20,13 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         counts), or the row's place in a Parquet file, folder of parts, query or list, counted from 1.
     :param values: by column; None for a row that cannot be read.
     :param problem: why not.
+    :param may_be_cut: whether the file ends with this row and without a line feed, so nothing tells that it is whole.
     """
 
     number: int
     values: dict[str, Any] | None
     problem: str | None = None
+    may_be_cut: bool = False
 
 
 def check_names(names: Sequence[str], where: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError
 from airflow_provider_pipedrive_leads.files.folders import LocalFolder, StoredFolder
 from airflow_provider_pipedrive_leads.files.lines import Lines
 from airflow_provider_pipedrive_leads.files.parquet import require_pyarrow
@@ -44,16 +44,15 @@ def reading_rows(place: Place) -> Iterator[Iterator[Row]]:
 
     :param place: ends in ``.jsonl``, ``.ndjson`` or ``.csv``, each also with ``.gz`` behind it, or ``.parquet``.
     :raises PipedriveConfigError: it cannot be read; found before the first row, but for what is wrong with a part.
-    :raises PipedriveValidationError: there was no row at all; found at the end.
     """
     form = format_of(place.path.rstrip("/"))
     if form.name == "parquet":
         require_pyarrow()
     if _is_folder(place):
-        yield _at_least_one(_rows_of_parts(place, _manifest(place)), str(place))
+        yield _rows_of_parts(place, _manifest(place))
         return
     with _reading_file(place, place.path, form) as rows:
-        yield _at_least_one(rows, str(place))
+        yield iter(rows)
 
 
 def rows_of(items: Iterable[object]) -> Iterator[Row]:
@@ -72,14 +71,6 @@ def _row_of(number: int, item: object) -> Row:
     if not all(isinstance(name, str) for name in item):
         return Row(number, None, "the row has a column whose name is no text")
     return Row(number, dict(item))
-
-
-def _at_least_one(rows: Iterable[Row], shown: str) -> Iterator[Row]:
-    row = None
-    for row in rows:
-        yield row
-    if row is None:
-        raise PipedriveValidationError(f"path: {shown} holds no rows.")
 
 
 def _is_folder(place: Place) -> bool:
@@ -137,6 +128,8 @@ def _rows_in(file: IO[bytes], form: Format, where: str) -> Iterable[Row]:
     start = file.read(len(GZIP_MAGIC))
     file.seek(0)
     if not start:
+        if form.name == "parquet" or form.gzipped:
+            raise PipedriveConfigError(f"{where}: the file is empty, so it was not written whole.")
         return ()
     if form.gzipped and not GZIP_MAGIC.startswith(start):
         raise PipedriveConfigError(f"{where}: this is not gzip, though its name says so.")
@@ -173,4 +166,4 @@ def _rows_of_parts(place: Place, manifest: Manifest) -> Iterator[Row]:
             for row in rows:
                 number += 1
                 problem = row.problem and f"{part.name}, line {row.number}: {row.problem}"
-                yield Row(number, row.values, problem)
+                yield Row(number, row.values, problem, row.may_be_cut)

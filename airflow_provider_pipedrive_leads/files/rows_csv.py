@@ -40,6 +40,7 @@ class CsvRows:
         self._line = 0
         self._quotes = 0
         self._unclean = False
+        self._at_rest = False
         self._texts = self._lines()
         self._reader = csv.reader(self._texts, strict=True)
         self._names = self._header()
@@ -51,7 +52,7 @@ class CsvRows:
             try:
                 for cells in self._reader:
                     if len(cells) != width or self._unclean:
-                        if any(map(str.strip, cells)) or len(cells) > 1:
+                        if len(cells) == width or any(map(str.strip, cells)):
                             yield self._checked(first, cells)
                     else:
                         values = [cell or None for cell in cells] if "" in cells else cells
@@ -74,6 +75,7 @@ class CsvRows:
                 yield line
         if self._source.rest and self._source.damage is None:
             self._line += 1
+            self._at_rest = self._unclean = True
             yield self._text(self._source.rest)
 
     def _text(self, block: bytes) -> str:
@@ -88,9 +90,15 @@ class CsvRows:
         try:
             names: list[str] = next((cells for cells in self._reader if cells), [])
         except csv.Error as problem:
+            if "new-line character" in str(problem):
+                self._refuse("its lines end in carriage returns alone. Save it with line feeds")
             if self._source.damage is None:
                 self._refuse(f"the header is not CSV: {_words(problem)}")
             return []
+        if any("\0" in name for name in names):
+            self._refuse("it seems to be UTF-16. Save the file as CSV UTF-8")
+        if names and names[0].lower().startswith("sep="):
+            self._refuse(f"its first line is {names[0][:5]!r}, which only Excel understands. Delete that line")
         if any(_flaw(name) for name in names):
             self._refuse("the header is not UTF-8. Save the file as CSV UTF-8")
         for mark, word in OTHER_SEPARATORS.items():
@@ -109,7 +117,8 @@ class CsvRows:
         for name, cell in zip(self._names, cells, strict=True):
             if flaw := _flaw(cell):
                 return Row(number, None, f"column {name!r} {flaw}")
-        return Row(number, {name: cell or None for name, cell in zip(self._names, cells, strict=True)})
+        values = {name: cell or None for name, cell in zip(self._names, cells, strict=True)}
+        return Row(number, values, may_be_cut=self._at_rest)
 
     def _skipped(self, first: int, problem: csv.Error) -> str:
         """Pass over a row that cannot be read; say why, and how far it goes.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.files.lines import Lines
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""How such a file begins."""
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -60,6 +62,8 @@ def _row(number: int, text: bytes) -> Row:
 
 def _words(text: bytes, problem: Exception) -> str:
     """Say what is wrong with a line, without showing it."""
+    if text.startswith(UTF_16):
+        return "the file is UTF-16. Save it as UTF-8"
     if b"\0" in text:
         return f"the line holds a NUL byte (byte {text.index(0) + 1})"
     try:

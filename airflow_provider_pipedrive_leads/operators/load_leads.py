@@ -136,7 +136,8 @@ class PipedriveLoadLeadsOperator(BaseOperator):
         from airflow_provider_pipedrive_leads.operators.load_run import place_of, run_load
 
         if (self.path is None) == (self.rows is None):
-            raise PipedriveConfigError("path, rows: give one of them, and not both.")
+            why = "" if self.path else " Where rows= is another task's result, that task returned None."
+            raise PipedriveConfigError(f"path, rows: give one of them, and not both.{why}")
         folder = self.results_path or None
         if folder is None and self.path is not None:
             folder = f"{str(self.path).rstrip('/')}.results"

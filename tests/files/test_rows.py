@@ -462,6 +462,20 @@ def test_behind_a_damaged_group_of_parquet_the_next_is_read(tmp_path):
     assert [row.values for row in rows[-2:]] == [{"a": "000000298"}, {"a": "000000299"}]
 
 
+def test_utf_16_is_told_as_such(written):
+    (row,) = read(written(".jsonl", '{"a": 1}\n'.encode("utf-16")))[:1]
+    assert row.problem == "the file is UTF-16. Save it as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"), [(b"a,b\n1,2\n3,4", True), (b"a,b\n1,2\n3,4\n", False), (b"a,b\n1,2\n", False)]
+)
+def test_only_a_last_row_without_a_line_feed_may_be_cut(written, text, cut):
+    *rows, last = read(written(".csv", text))
+    assert not any(row.may_be_cut for row in rows)
+    assert last.may_be_cut is cut
+
+
 # What is found before the first row
 
 
@@ -513,9 +527,12 @@ def test_a_missing_pyarrow_is_named_with_the_command(written):
         (b"a,b,a", "2 columns are named 'a'"),
         (b"a;b", "separated by semicolons"),
         (b"a\tb", "separated by tabs"),
-        (b"\xff\xfea\0,\0b\0", "not UTF-8"),
+        (b"\xff\xfea\0,\0b\0", "UTF-16"),
+        (b"a\0,\0b\0", "UTF-16"),
+        (b"sep=,\na,b\n1,2\n", "only Excel understands"),
+        (b"SEP=;\na;b\n", "only Excel understands"),
         (b'a,"b', "a quote that is opened here is not closed"),
-        (b"a,b\r1,2\r", "a carriage return"),
+        (b"a,b\r1,2\r", "carriage returns alone"),
     ],
 )
 def test_a_header_that_names_no_columns_is_refused_at_once(written, header, words):
@@ -529,17 +546,20 @@ def test_parquet_columns_of_one_name_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_file_without_rows_says_so_at_the_end(written, tmp_path, suffix):
-    places = [written(suffix, b""), UPath(tmp_path / f"table{suffix}"), UPath(tmp_path / f"parts{suffix}")]
-    for place, rows_per_file in zip(places[1:], [None, 2], strict=True):
+def test_a_file_may_have_no_rows(written, tmp_path, suffix):
+    places = [UPath(tmp_path / f"table{suffix}"), UPath(tmp_path / f"parts{suffix}")]
+    for place, rows_per_file in zip(places, [None, 2], strict=True):
         with writing_table(place, [Column("a", "text", "a")], rows_per_file=rows_per_file):
             pass
     if suffix in LINE_FORMATS:
         blank = b"\xef\xbb\xbf\n\r\n \n"[: None if "csv" not in suffix.lower() else -2]
         places.append(written(f"2{suffix}", gzip.compress(blank) if "gz" in suffix else blank))
     for place in places:
-        with reading_rows(place) as rows, pytest.raises(PipedriveValidationError, match=r"^path: .* holds no rows\.$"):
-            next(rows)
+        assert read(place) == []
+    if suffix.lower() in (".jsonl", ".ndjson", ".csv"):
+        assert read(written(f"3{suffix}", b"")) == []
+    else:
+        assert "the file is empty" in refused(written(f"3{suffix}", b""))
 
 
 # Folders of parts

@@ -214,6 +214,11 @@ def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
     )
     if plan.keyless and plan.archiving:
         log.warning("Nothing is archived: the keys of some rows could not be read, so their leads would seem missing.")
+    if plan.may_be_cut and plan.archiving:
+        log.warning(
+            "Nothing is archived: the last line of the file has no line feed, so the file may be cut off in it. Write a"
+            " line feed behind the last row."
+        )
     if left is not None and reserve is not None:
         usage = api.usage
         check_budget(plan.cost, left, reserve=reserve, whole_day=usage.daily_tokens, read=usage.tokens)

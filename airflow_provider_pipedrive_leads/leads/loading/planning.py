@@ -90,13 +90,14 @@ class Plan:
     :ivar unchanged: rows whose lead has what they want.
     :ivar converted: rows whose lead has become a deal.
     :ivar keyless: whether some row's key is not known.
+    :ivar may_be_cut: whether nothing tells that the source is whole.
     :ivar archiving: whether leads that no row names are to be archived.
     """
 
     def __init__(self, load: Load, reader: UpToDateReader) -> None:
         self.cost = 0
         self.creates = self.updates = self.archives = self.unchanged = self.converted = 0
-        self.keyless = False
+        self.keyless = self.may_be_cut = False
         self._load = load
         self._reader = reader
         self._numbers = array("Q")
@@ -122,14 +123,17 @@ class Plan:
         return len(self._numbers)
 
     def want(self, rows: Iterable[Row]) -> None:
-        """Read the wanted rows.
+        """Read the wanted rows; one in which nothing stands, as spreadsheets leave them behind, is none.
 
         :raises PipedriveConfigError: a column is no field, or one asked for is missing.
         :raises PipedriveValidationError: there are no rows, and all leads would be archived.
         """
         for row in rows:
+            self.may_be_cut = row.may_be_cut
             if row.values is None:
                 self._add(row.number, None, f"row: {row.problem or 'cannot be read'}.")
+                continue
+            if all(value is None or (type(value) is str and not value.strip()) for value in row.values.values()):
                 continue
             wanted = self._reader.read(row.values)
             self._add(row.number, wanted.key, wanted.body if wanted.problem is None else wanted.problem)
@@ -253,7 +257,7 @@ class Plan:
                 self.cost += UPDATE_LEAD.cost * len(bodies)
         self.unchanged = self._states.count(UNCHANGED)
         self.converted = self._states.count(CONVERTED)
-        if self._load.archive_missing and not self.keyless:
+        if self._load.archive_missing and not self.keyless and not self.may_be_cut:
             self._check_missing()
             self.archives = len(self._missing)
             self.cost += UPDATE_LEAD.cost * self.archives

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from upath import UPath
 from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.client import PipedriveClient
 from airflow_provider_pipedrive_leads.files.folders import folder_at
-from airflow_provider_pipedrive_leads.files.rows import rows_of
+from airflow_provider_pipedrive_leads.files.rows import Row, rows_of
 from airflow_provider_pipedrive_leads.leads.loading.load import load_leads
 from airflow_provider_pipedrive_leads.leads.loading.results import Results
 from airflow_provider_pipedrive_leads.leads.loading.settings import read_load
@@ -23,7 +24,7 @@ WRITES = ("POST", "PATCH", "DELETE")
 
 def load(
     client: PipedriveClient,
-    rows: list[dict[str, Any]],
+    rows: list[dict[str, Any]] | Iterator[Row],
     *,
     results: Results | None = None,
     memory: Any = None,
@@ -35,7 +36,7 @@ def load(
     todo = read_load(**{"key": "origin_id", **parameters})
     loaded = load_leads(
         client,
-        rows_of(rows),
+        rows if isinstance(rows, Iterator) else rows_of(rows),
         todo,
         results=results or Results(None, ""),
         memory=memory,

@@ -6,6 +6,7 @@ import re
 import uuid
 
 import pytest
+from upath import UPath
 
 from airflow_provider_pipedrive_leads.api.connection import read_connection
 from airflow_provider_pipedrive_leads.api.errors import (
@@ -14,6 +15,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveValidationError,
 )
 from airflow_provider_pipedrive_leads.client import PipedriveClient
+from airflow_provider_pipedrive_leads.files.rows import reading_rows
 from tests.leads.loading.loads import failing_load, into, keyed, load, told, writes
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -371,3 +373,44 @@ def test_an_account_that_overwrites_the_key_is_found_out_at_the_first_lead(sandb
     rows = [{"External ID": "1", "title": "x", "person_id": person}]
     assert load(app, rows, key="External ID", key_prefix=prefix)["created"] == 1
     assert load(app, rows, key="External ID", key_prefix=prefix)["unchanged"] == 1
+
+
+def test_rows_in_which_nothing_stands_are_none(client, person_id, prefix):
+    blank = [{}, {"origin_id": None, "title": ""}, {"origin_id": "", "title": "  ", "person_id": None}]
+    rows = [blank[0], *plain_rows(person_id, 1), *blank[1:]]
+    facts = load(client, rows, key_prefix=prefix)
+    assert (facts["rows"], facts["created"], facts["failed"]) == (1, 1, 0)
+    assert facts["results"][0]["row"] == 2
+
+
+def test_no_rows_are_no_error_but_where_all_leads_would_be_archived(client, sandbox, prefix):
+    assert load(client, [], key_prefix=prefix)["rows"] == 0
+    with pytest.raises(PipedriveValidationError, match="^on_missing: "):
+        load(client, [], key_prefix=prefix, on_missing="archive")
+    assert writes(sandbox) == []
+
+
+@pytest.mark.parametrize("column", ["origin_id", "title", "requirements"])
+def test_a_row_with_half_a_character_fails_alone(client, person_id, prefix, column):
+    rows = plain_rows(person_id, 2)
+    rows[0][column] = "cut \ud83d"
+    facts = load(client, rows, key_prefix=prefix, max_failed=1)
+    assert (facts["created"], facts["failed"]) == (1, 1)
+    (failed,) = [result for result in facts["results"] if result["outcome"] == "failed"]
+    assert failed["error"].startswith(
+        f"{'Requirements' if column == 'requirements' else column}: holds half a character"
+    )
+
+
+def test_a_file_that_may_be_cut_archives_nothing(client, sandbox, person_id, prefix, tmp_path, caplog):
+    rows = plain_rows(person_id, 10)
+    load(client, rows, key_prefix=prefix)
+    lines = [f"{row['origin_id']},{row['title']},{person_id}" for row in rows[:9]]
+    path = tmp_path / "leads.csv"
+    for ending, archived in (("", 0), ("\n", 1)):
+        path.write_text("\n".join(["origin_id,title,person_id", *lines]) + ending)
+        with reading_rows(UPath(path)) as opened:
+            facts = load(client, opened, key_prefix=prefix, on_missing="archive")
+        assert (facts["archived"], facts["unchanged"]) == (archived, 9)
+        assert ("no line feed" in caplog.text) is (archived == 0)
+        caplog.clear()
