@@ -24,15 +24,15 @@ from airflow_provider_pipedrive_leads.api.oauth import (
 from airflow_provider_pipedrive_leads.open_connections import NoAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_pipedrive_leads.api.connection import ConnectionSettings
     from airflow_provider_pipedrive_leads.open_connections import Answer, OpenConnections
 
 MAX_REPLY_BYTES = 1 << 20
 """Bytes of a reply with tokens, of which there are some hundred."""
-LOOKS_FOR_ANOTHER_WORKER = 5
-SECONDS_BETWEEN_LOOKS = 0.2
+PAUSES: Sequence[float] = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+"""Seconds between looks for the tokens of another worker, which a slow store may show late."""
 
 
 class Login(Protocol):
@@ -173,11 +173,11 @@ class OAuthLogin:
 
     def _from_a_faster_worker(self, used_up: Secret) -> OAuthTokens | None:
         """Who used a rotating refresh token up may not have written the new ones down yet: look a few times."""
-        for _ in range(LOOKS_FOR_ANOTHER_WORKER):
+        for pause in PAUSES:
             kept = self._other_than(self._tokens)
             if kept is not None and kept.refresh_token != used_up:
                 return kept
-            self._sleep(SECONDS_BETWEEN_LOOKS)
+            self._sleep(pause)
         return self._other_than(self._tokens)
 
     def _ask(self, refresh_token: Secret) -> OAuthTokens:

@@ -196,7 +196,7 @@ class Stage:
 @pytest.fixture
 def stage_for(sandbox, shared_time, monkeypatch):
     """Give a function that sets the stage for a kind of call, by a client of a connection."""
-    monkeypatch.setattr(login_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(login_module, "PAUSES", ())
     sandbox.control.set_delay("search_index", 0)
     made = []
 

@@ -65,7 +65,7 @@ class Echo(BaseHTTPRequestHandler):
 def echo(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     server.gives_tokens, server.status, server.extra, server.location = True, 400, "", "https://elsewhere.test/"
-    monkeypatch.setattr(login_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(login_module, "PAUSES", ())
     server.shape = lambda told: {"error": told}
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}"

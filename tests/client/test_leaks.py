@@ -132,7 +132,7 @@ def without_own_frames(problem: BaseException) -> BaseException:
 @pytest.fixture
 def evidence(sandbox, no_waiting, caplog, capfd, monkeypatch):
     """Log everything, keep everything; at the end no secret may be in it."""
-    monkeypatch.setattr(login_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(login_module, "PAUSES", ())
     caplog.set_level(logging.DEBUG)
     for name in ("airflow", "airflow_provider_pipedrive_leads", "requests", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=name)

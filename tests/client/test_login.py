@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +17,8 @@ from airflow_provider_pipedrive_leads.api.errors import PipedriveAuthError, Pipe
 from airflow_provider_pipedrive_leads.api.oauth import OAuthTokens, base_url_for
 from airflow_provider_pipedrive_leads.authorize import code_from, main
 from airflow_provider_pipedrive_leads.client import PipedriveClient
-from airflow_provider_pipedrive_leads.login import MemoryTokenStore
+from airflow_provider_pipedrive_leads.login import MemoryTokenStore, OAuthLogin
+from airflow_provider_pipedrive_leads.open_connections import OpenConnections
 
 TOKEN_CALLS = "/oauth/token"
 
@@ -95,7 +96,8 @@ def test_sixteen_threads_refresh_once(sandbox, oauth):
     assert len(token_calls(sandbox)) == 2
 
 
-def test_a_revoked_app_says_authorize_again_at_once(sandbox, oauth):
+def test_a_revoked_app_says_authorize_again(sandbox, oauth, monkeypatch):
+    monkeypatch.setattr(login_module, "PAUSES", ())
     client = PipedriveClient(oauth)
     client.get_lead_sources()
     sandbox.control.revoke_oauth()
@@ -185,7 +187,7 @@ def rotating_settings(server, refresh_token="refresh-0"):
 
 def test_workers_that_refresh_at_once_end_with_a_good_token(rotating, monkeypatch):
     """Each worker has a client and a lock of its own; they share nothing but the store, and the server rotates."""
-    monkeypatch.setattr(login_module, "LOOKS_FOR_ANOTHER_WORKER", sys.maxsize)  # until the one that was faster is done
+    monkeypatch.setattr(login_module, "PAUSES", itertools.repeat(0.01))  # until the one that was faster is done
     store = MemoryTokenStore()
     results = []
 
@@ -203,6 +205,34 @@ def test_workers_that_refresh_at_once_end_with_a_good_token(rotating, monkeypatc
             thread.join()
     assert len(results) == 18
     assert rotating.refreshes == 4
+
+
+class SlowStore(MemoryTokenStore):
+    """What one worker saves, others see some seconds later."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.now, self._seconds, self._saved = 0.0, seconds, []
+
+    def load(self):
+        seen = [tokens for at, tokens in self._saved if at <= self.now]
+        return seen[-1] if seen else None
+
+    def save(self, tokens):
+        self._saved.append((self.now + self._seconds, tokens))
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 3, 8])
+def test_a_slow_store_does_not_send_anybody_to_authorize_again(rotating, seconds):
+    store, settings = SlowStore(seconds), rotating_settings(rotating)
+    connections = OpenConnections()
+    logins = [OAuthLogin(settings, settings.login, connections, store, sleep=store.sleep) for _ in range(3)]
+    headers = [login.sign()[1]["Authorization"] for login in logins]
+    assert len(set(headers)) == 1
+    assert rotating.refreshes == 1
 
 
 def test_a_newly_authorized_connection_replaces_what_was_kept(rotating):

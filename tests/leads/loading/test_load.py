@@ -385,7 +385,7 @@ def test_rows_in_which_nothing_stands_are_none(client, person_id, prefix):
 
 def test_no_rows_are_no_error_but_where_all_leads_would_be_archived(client, sandbox, prefix):
     assert load(client, [], key_prefix=prefix)["rows"] == 0
-    with pytest.raises(PipedriveValidationError, match="^on_missing: "):
+    with pytest.raises(PipedriveValidationError, match=r"^on_missing: "):
         load(client, [], key_prefix=prefix, on_missing="archive")
     assert writes(sandbox) == []
 
