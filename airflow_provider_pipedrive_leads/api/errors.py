@@ -200,6 +200,7 @@ def error_from_reply(
         facts["in_doubt"] = True
         return PipedriveServerError(f"{answer}.", **facts)
     kind, remedy = _REMEDIES.get(status, (PipedriveValidationError, ""))
+    remedy = next((words for code, words in _REMEDIES_BY_CODE.items() if code in answer), remedy)
     return kind(f"{answer}. {remedy.format(connection=connection)}".rstrip(), **facts)
 
 
@@ -223,6 +224,10 @@ _REMEDIES: dict[int, tuple[type[PipedriveError], str]] = {
     ),
     404: (PipedriveNotFoundError, "It does not exist, was deleted or converted, or the token may not see it."),
     410: (PipedriveNotFoundError, "It is gone for good."),
+}
+_REMEDIES_BY_CODE = {
+    "ERR_LEAD_ARCHIVED": "The lead is archived: restore it with is_archived=False, alone or with the other changes"
+    " (PipedriveUpdateLeadOperator does both), or load with restore=True."
 }
 
 

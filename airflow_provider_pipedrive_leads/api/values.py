@@ -83,6 +83,25 @@ def mapping_value(name: str, value: object) -> Mapping[str, Any]:
     return value
 
 
+def refuse_rendered_none(name: str, written: object, rendered: object) -> None:
+    """Refuse the text ``None`` where a template has made it of a missing value.
+
+    :param written: as it stands in the DAG; mappings and lists are looked through.
+    :param rendered: what came of it.
+    """
+    if isinstance(written, str) and "{{" in written and rendered == "None":
+        raise PipedriveValidationError(
+            f"{name}: is the text 'None', which a template has made of a missing value. Pass the value itself, as in"
+            " task.output['key'], or set render_template_as_native_obj=True on the DAG."
+        )
+    if isinstance(written, Mapping) and isinstance(rendered, Mapping):
+        for key, part in written.items():
+            refuse_rendered_none(f"{name}: {key}", part, rendered.get(key))
+    elif isinstance(written, list | tuple) and isinstance(rendered, list | tuple):
+        for part, found in zip(written, rendered, strict=False):
+            refuse_rendered_none(name, part, found)
+
+
 def is_gap(value: Any) -> bool:
     """Whether a value stands for a missing one, as tables of numbers have it: NaN of any type, NaT, NA."""
     if isinstance(value, str | int | list | tuple | dict | None):

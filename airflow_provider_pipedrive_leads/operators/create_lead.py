@@ -96,10 +96,18 @@ class PipedriveCreateLeadOperator(BaseOperator):
         self.settle = settle
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
+        self._written = {
+            "title": title,
+            "origin_id": origin_id,
+            "person": person,
+            "organization": organization,
+            "fields": fields,
+            "note": note,
+        }
 
     def execute(self, context: Context) -> str:
         """Check everything that can be checked, find or create the contact, create the lead, and its note."""
-        from airflow_provider_pipedrive_leads.api.values import text_value
+        from airflow_provider_pipedrive_leads.api.values import refuse_rendered_none, text_value
         from airflow_provider_pipedrive_leads.leads.writing.create_once import key_of_run
         from airflow_provider_pipedrive_leads.leads.writing.lead import NewLead, create_lead
         from airflow_provider_pipedrive_leads.leads.writing.notes import note_once
@@ -110,6 +118,8 @@ class PipedriveCreateLeadOperator(BaseOperator):
             run_key,
         )
 
+        for name, written in self._written.items():
+            refuse_rendered_none(name, written, getattr(self, name))
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         new = NewLead(
             title=self.title,

@@ -124,7 +124,9 @@ def _results(context: Context, folder: ObjectStoragePath | None) -> Results:
     from airflow_provider_pipedrive_leads.leads.loading.results import Results
     from airflow_provider_pipedrive_leads.operators.task_memory import run_key
 
-    label = f"results-{mark_of(run_key(context))}-{context['ti'].try_number:02}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    ti = context.get("ti")
+    tried = ti.try_number if ti else 1
+    label = f"results-{mark_of(run_key(context))}-{tried:02}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     return Results(None if folder is None else folder_at(folder), label)
 
 
@@ -132,7 +134,7 @@ def _tell_what_is_kept(context: Context, results: Results) -> None:
     """Leave the outcomes that are in no file as an XCom of their own, also when the load fails."""
     import msgspec
 
-    if results.kept:
+    if results.kept and context.get("ti") is not None:
         context["ti"].xcom_push(key=RESULTS_KEY, value=msgspec.to_builtins(results.kept))
         log.info("What became of rows, and what is wrong with those that failed, is in the XCom %r.", RESULTS_KEY)
 

@@ -69,11 +69,15 @@ class PipedriveUpdateLeadOperator(BaseOperator):
         self.if_unchanged_since = if_unchanged_since
         self.pipedrive_conn_id = pipedrive_conn_id
         self.on_daily_budget = on_daily_budget
+        self._written = {"fields": fields}
 
     def execute(self, context: Context) -> str:
         """Send what changes."""
+        from airflow_provider_pipedrive_leads.api.values import refuse_rendered_none
         from airflow_provider_pipedrive_leads.leads.writing.lead import update_lead
 
+        for name, written in self._written.items():
+            refuse_rendered_none(name, written, getattr(self, name))
         hook = PipedriveLeadsHook(self.pipedrive_conn_id)
         with recorded(self, context, hook, "update"), daily_budget(self):
             update_lead(

@@ -176,7 +176,7 @@ def _option_id(value: object, key: str, options: list[int]) -> int:
 def _read_reference(value: object, key: str, collection: str, exists: Callable[[str, int], bool]) -> int:
     number = read_integer(value, key)
     if not exists(collection, number):
-        raise InvalidError(f"{key} names nothing in {collection}")
+        raise InvalidError(f"{key} {number} does not exist")
     return number
 
 

@@ -229,7 +229,7 @@ def _reference(name: str, collection: str, nullable: bool) -> Callable[[object, 
             return None
         number = read_integer(value, name)
         if not book.exists(collection, number):
-            raise InvalidError(f"{name} names nothing in {collection}")
+            raise InvalidError(f"{name} {number} does not exist")
         return number
 
     return read

@@ -130,9 +130,17 @@ def test_bad_input_fails_the_task_and_writes_nothing(run_dag, sandbox, client, p
         PipedriveCreateLeadOperator(
             task_id="half_a_value", title="x", person_id=person_id, fields={"value": {"amount": 1}}
         )
+        PipedriveCreateLeadOperator(task_id="none_as_title", title="{{ none }}", person_id=person_id)
+        PipedriveCreateLeadOperator(
+            task_id="none_in_a_field",
+            title="x",
+            person_id=person_id,
+            fields={"Requirements": "{{ params.get(1) }}"},
+        )
+        PipedriveUpdateLeadOperator(task_id="none_in_a_change", lead_id=UNKNOWN_LEAD, fields={"title": "{{ none }}"})
         PipedriveUpdateLeadOperator(task_id="no_uuid", lead_id="17", fields={"title": "x"})
         PipedriveUpdateLeadOperator(task_id="unknown", lead_id=UNKNOWN_LEAD, fields={"title": "x"})
-        PipedriveLeadSensor(task_id="unknown_wait", lead_id=UNKNOWN_LEAD, poke_interval=60, timeout=600)
+        PipedriveLeadSensor(task_id="unknown_wait", lead_id=UNKNOWN_LEAD, expected={"title": "x"}, poke_interval=60)
         PipedriveExportLeadsOperator(task_id="suffix", path=f"{tmp_path}/leads.xlsx")
         PipedriveExportLeadsOperator(task_id="scheme", path="nosuch://bucket/leads.jsonl")
         PipedriveExportLeadsOperator(task_id="connection", path=f"{tmp_path}/a.csv", pipedrive_conn_id="nowhere")
@@ -177,6 +185,6 @@ def test_constructors_look_nothing_up(sandbox, monkeypatch):
     PipedriveCreateLeadOperator(task_id="a", title="{{ x }}")
     PipedriveUpdateLeadOperator(task_id="b", lead_id="{{ x }}")
     PipedriveExportLeadsOperator(task_id="c", path="{{ x }}")
-    PipedriveLeadSensor(task_id="d", lead_id="{{ x }}")
+    PipedriveLeadSensor(task_id="d", lead_id="{{ x }}", expected="{{ x }}")
     PipedriveLeadsToSqlOperator(task_id="e", conn_id="{{ x }}", table="{{ x }}")
     assert sandbox.control.counters()["calls"] == 0

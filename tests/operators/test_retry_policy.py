@@ -67,6 +67,7 @@ def test_it_survives_serialization():
 def test_it_is_the_default_in_every_signature(operator):
     needed = {"title": "x"} if operator is PipedriveCreateLeadOperator else {"lead_id": "x"}
     needed = {"path": "x"} if operator is PipedriveExportLeadsOperator else needed
+    needed |= {"expected": "converted"} if operator is PipedriveLeadSensor else {}
     assert operator(task_id="plain", **needed).retry_policy is PIPEDRIVE_RETRY_POLICY
     assert operator(task_id="off", retry_policy=None, **needed).retry_policy is None
     assert operator.partial(task_id="mapped").expand_kwargs([needed]).retry_policy is PIPEDRIVE_RETRY_POLICY

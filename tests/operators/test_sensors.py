@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, T
 
 from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveAuthError,
+    PipedriveConfigError,
     PipedriveDailyBudgetError,
     PipedriveError,
     PipedriveNotFoundError,
@@ -344,8 +345,13 @@ def test_every_own_parameter_is_templated(sensor):
     assert own - {"on_daily_budget", "retry_policy", "deferrable", "poke_interval"} == set(sensor.template_fields)
 
 
+def test_a_lead_sensor_without_an_expectation_is_refused_where_the_dag_is_read():
+    with pytest.raises(PipedriveConfigError, match=r"^expected: say what to wait for"):
+        PipedriveLeadSensor(task_id="wait_for_what", lead_id=UNKNOWN)
+
+
 def test_intervals_are_long_by_default():
     many = PipedriveLeadsSensor(task_id="wait")
     assert (many.poke_interval, many.poll_interval, many.daily_share) == (300, 300, 0.1)
-    one = PipedriveLeadSensor(task_id="wait_for_one", lead_id=UNKNOWN)
+    one = PipedriveLeadSensor(task_id="wait_for_one", lead_id=UNKNOWN, expected="converted")
     assert (one.poke_interval, one.poll_interval, one.daily_share) == (300, 300, 0.1)

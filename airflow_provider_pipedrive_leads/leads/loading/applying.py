@@ -41,10 +41,13 @@ SPARE = 2
 """Calls begun for each one that is worth having under way: a place in the window is never free for want of one."""
 MOST_IN_A_ROW = 20
 """Rows for which Pipedrive may fail one after the other before the load ends."""
+MOST_FORBIDDEN_IN_A_ROW = 5
+"""Rows that the token may not write, one after the other, before the load ends: some leads may be hidden from it."""
 LONGEST_NAP = 1.0
 """Seconds after which the main thread looks what else is due."""
 FOR_ALL_ROWS = (PipedriveDailyBudgetError, PipedriveRateLimitError, PipedriveConfigError)
 """Errors that every further call would meet."""
+FORBIDDEN = 403
 TRANSIENT = (PipedriveConnectionError, PipedriveServerError)
 """Errors after which another try may go well."""
 
@@ -207,7 +210,7 @@ class Applying:
         self._stop_at_first = stop_at_first
         self._key_name = key_name
         self._stopped_by: str | None = None
-        self._in_a_row = 0
+        self._in_a_row = self._forbidden_in_a_row = 0
         self._doubts: list[Doubt] = []
 
     def run(self, actions: Iterable[Action]) -> None:
@@ -249,7 +252,7 @@ class Applying:
             self._doubts.append(ended.doubt)
         if ended.error is not None and _ends_all(ended.error):
             self._stop(ended.error)
-        self._count_transient(ended.error)
+        self._count(ended.error)
         if ended.outcome is None:
             return
         if ended.outcome.outcome == "failed":
@@ -264,8 +267,12 @@ class Applying:
         elif ended.kept is False and self.fatal is None:
             self._stop(self._key_not_kept(ended.outcome))
 
-    def _count_transient(self, error: PipedriveError | None) -> None:
-        """A server that fails for one row after the other will fail for the rest: they are left to another try."""
+    def _count(self, error: PipedriveError | None) -> None:
+        """A server that fails or refuses one row after the other will do so for the rest."""
+        forbidden = isinstance(error, PipedriveAuthError) and error.status == FORBIDDEN
+        self._forbidden_in_a_row = self._forbidden_in_a_row + 1 if forbidden else 0
+        if error is not None and self._forbidden_in_a_row == MOST_FORBIDDEN_IN_A_ROW:
+            self._stop(error)
         self._in_a_row = self._in_a_row + 1 if isinstance(error, TRANSIENT) else 0
         if self._in_a_row == MOST_IN_A_ROW:
             self._stop(

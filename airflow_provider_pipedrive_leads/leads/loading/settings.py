@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.values import bool_value, number_value
+from airflow_provider_pipedrive_leads.api.values import bool_value, mapping_value, number_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ def read_load(
     *,
     key: str,
     key_prefix: str | None = None,
-    fields: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | str | None = None,
     dry_run: bool | str = False,
     on_row_error: str = "continue",
     max_failed: int | str = 0,
@@ -82,7 +82,7 @@ def read_load(
     return Load(
         key=key.strip(),
         key_prefix=prefix.lstrip(),
-        fields={str(field): str(column) for field, column in (fields or {}).items()},
+        fields={str(field): str(column) for field, column in mapping_value("fields", fields).items()},
         dry_run=bool_value("dry_run", dry_run),
         stop_at_first=on_row_error == "stop",
         max_failed=_count("max_failed", max_failed),

@@ -75,7 +75,8 @@ def _items(labels: object) -> Sequence[object]:
 
 
 def _wanted(item: object) -> WantedLabel:
-    parts = {"name": item} if isinstance(item, str) else item
+    is_name = isinstance(item, str | int | float) and not isinstance(item, bool)
+    parts = {"name": item} if is_name else item
     if not isinstance(parts, dict) or "name" not in parts or set(parts) - {"name", "color"}:
         raise PipedriveValidationError(f"labels: {str(item)[:80]!r} is not understood. {FORM}.")
     color = parts.get("color") or None

@@ -116,7 +116,7 @@ def _read_shared(call: Call, body: Mapping[str, Any]) -> Document:
         if body.get(name) is not None:
             given[name] = parameters.read_integer(body[name], name)
             if not call.world.exists(collection, given[name]):
-                raise InvalidError(f"{name} names nothing in {collection}")
+                raise InvalidError(f"{name} {given[name]} does not exist")
     if body.get("visible_to") is not None:
         if type(body["visible_to"]) is not int or body["visible_to"] not in VISIBILITIES:
             raise InvalidError("visible_to must be a number out of 1, 3, 5, 7")

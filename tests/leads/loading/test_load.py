@@ -414,3 +414,22 @@ def test_a_file_that_may_be_cut_archives_nothing(client, sandbox, person_id, pre
         assert (facts["archived"], facts["unchanged"]) == (archived, 9)
         assert ("no line feed" in caplog.text) is (archived == 0)
         caplog.clear()
+
+
+def test_a_load_ends_when_row_after_row_is_forbidden(client, sandbox, person_id, prefix):
+    rows = plain_rows(person_id, 300)
+    load(client, rows[:1], key_prefix=prefix)
+    sandbox.control.reset_counters()
+    sandbox.control.fault("POST", "/v1/leads", "status", status=403, times=300)
+    error, results = failing_load(client, rows, key_prefix=prefix)
+    assert error.status == 403
+    assert results.counts["failed"] + results.counts["not sent"] == 299
+    assert len(writes(sandbox)) < 50
+
+
+def test_the_mapping_of_columns_may_be_json(client, person_id, prefix):
+    rows = [{"nr": 1, "name": "Mapped", "person_id": person_id}]
+    fields = '{"origin_id": "nr", "title": "name", "person_id": "person_id"}'
+    assert load(client, rows, key_prefix=prefix, fields=fields)["created"] == 1
+    with pytest.raises(PipedriveValidationError, match=r"^fields: must be a mapping"):
+        load(client, rows, fields="nr")

@@ -138,3 +138,12 @@ def test_what_was_never_sent_does_not_make_a_wrong_id_look_deleted(client, nobod
         delete_once(PipedriveClient(settings), UNKNOWN_LEAD, memory)
     with pytest.raises(PipedriveNotFoundError):
         delete_once(client, UNKNOWN_LEAD, memory)
+
+
+def test_a_wrong_id_does_not_look_deleted_after_a_doubt(sandbox, client):
+    memory = Memory()
+    sandbox.control.fault("DELETE", f"/v1/leads/{UNKNOWN_LEAD}", "status", status=503, times=ALL_TRIES)
+    with pytest.raises(PipedriveServerError):
+        delete_once(client, UNKNOWN_LEAD, memory)
+    with pytest.raises(PipedriveNotFoundError):
+        delete_once(client, UNKNOWN_LEAD, memory)

@@ -123,7 +123,7 @@ def test_of_twins_that_were_there_the_oldest_counts_and_none_is_touched(sandbox,
         ({"name": "Hot"}, "list"),
         ([""], "empty"),
         (["  "], "empty"),
-        ([7], "not understood"),
+        ([True], "not understood"),
         ([{"color": "red"}], "not understood"),
         ([{"name": "Hot", "colour": "red"}], "not understood"),
         ([{"name": "Hot", "color": "crimson"}], "crimson"),
@@ -134,6 +134,11 @@ def test_of_twins_that_were_there_the_oldest_counts_and_none_is_touched(sandbox,
 def test_bad_wishes_are_refused(labels, words):
     with pytest.raises(PipedriveValidationError, match=f"^labels: .*{words}"):
         wanted_labels(labels)
+
+
+def test_a_name_may_have_come_as_a_number():
+    due = [WantedLabel("2026"), WantedLabel("7")]
+    assert wanted_labels([2026, {"name": 7.0}]) == wanted_labels("[2026, 7.0]") == due
 
 
 def test_wishes_as_templates_render_them():

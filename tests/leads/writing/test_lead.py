@@ -192,3 +192,10 @@ def test_what_is_no_mapping_is_refused_before_anything_is_sent(sandbox, client, 
             client, NewLead(title="x", key="x", person_id=None if "person" in parts else 1, **parts), Memory(), PATIENCE
         )
     assert sandbox.control.counters()["calls"] == 0
+
+
+def test_a_lead_is_not_created_archived_and_no_person_is_made_for_it(sandbox, client):
+    sandbox.control.reset_counters()
+    with pytest.raises(PipedriveValidationError, match=r"^fields: a lead is created active"):
+        create(client, "Archived", person={"name": "Nobody"}, fields={"is_archived": True})
+    assert not [call for call in sandbox.control.requests() if call["method"] == "POST"]
