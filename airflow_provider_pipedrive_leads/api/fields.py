@@ -23,7 +23,7 @@ from airflow_provider_pipedrive_leads.api.field_types import (
 )
 from airflow_provider_pipedrive_leads.api.flat_values import option_ids, part_of, plain
 from airflow_provider_pipedrive_leads.api.foreign_words import UUID
-from airflow_provider_pipedrive_leads.api.values import is_gap, money_value
+from airflow_provider_pipedrive_leads.api.values import as_whole, is_gap, money_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -116,8 +116,12 @@ def to_wire(fields: Mapping[str, object], catalogue: Callable[[], Catalogue]) ->
 
 
 def _field_to_wire(name: str, value: object, catalogue: Callable[[], Catalogue]) -> dict[str, JSON]:
-    if name == "label_ids":
-        return {name: _label_ids(value, catalogue)}
+    if name in ("label_ids", "labels"):
+        return {"label_ids": _label_ids(value, catalogue)}
+    if name in ("value_amount", "value_currency"):
+        raise PipedriveValidationError(
+            f'fields: {name!r} is a column of exports. Write value={{"amount": 3000, "currency": "EUR"}} here.'
+        )
     if name in READ_ONLY:
         raise PipedriveValidationError(f"fields: {name!r} is set by Pipedrive and cannot be written.")
     if name in STANDARD_FIELDS and (read := STANDARD_FIELDS[name].read):
@@ -265,8 +269,9 @@ def option_id(field: CustomField, value: object) -> str:
             raise PipedriveValidationError(
                 f"{field.name}: several options are called {text!r}; use an id: {', '.join(hits)}."
             )
-    if any(option.id == text for option in field.options):
-        return text
+    number = str(as_whole(value)).strip()
+    if any(option.id == number for option in field.options):
+        return number
     labels = [option.label for option in field.options]
     raise PipedriveValidationError(f"{field.name}: there is no option {text!r}.{near_names(text, labels)}")
 

@@ -37,7 +37,7 @@ def text_value(name: str, value: object) -> str:
         return _whole_characters(name, value)
     if isinstance(value, date | time):
         return value.isoformat()
-    whole = _whole(value)
+    whole = as_whole(value)
     if isinstance(whole, bool) or not isinstance(whole, int | UUID | float | Decimal):
         raise wrong(name, value, "a text")
     if isinstance(whole, float | Decimal) and not math.isfinite(whole):
@@ -63,7 +63,7 @@ def key_value(name: str, value: object) -> str:
         raise PipedriveValidationError(
             f"{name}: a float of 2**53 or more may stand for several numbers. Give the key as a text or a whole number."
         )
-    whole = int(value) if isinstance(value, Decimal) and value.is_finite() and value % 1 == 0 else _whole(value)
+    whole = int(value) if isinstance(value, Decimal) and value.is_finite() and value % 1 == 0 else as_whole(value)
     if isinstance(whole, float | Decimal) and math.isfinite(whole):
         return f"{Decimal(str(whole)).normalize():f}"
     if isinstance(whole, int) and not isinstance(whole, bool):
@@ -122,7 +122,7 @@ def title_value(name: str, value: object) -> str:
     return text
 
 
-def _whole(value: object) -> object:
+def as_whole(value: object) -> object:
     """Give a whole number that a table holds as a fraction (``3.0``, also as a text) as what it is, others as such."""
     if isinstance(value, bool) or value is None:
         return value
@@ -138,7 +138,7 @@ def _whole(value: object) -> object:
 
 def id_value(name: str, value: object) -> int:
     """Read a numeric id."""
-    whole = _whole(value)
+    whole = as_whole(value)
     if isinstance(whole, int) and not isinstance(whole, bool) and whole > 0:
         return whole
     if isinstance(whole, str) and re.fullmatch(r"[1-9][0-9]{0,18}", whole.strip()):
@@ -167,7 +167,7 @@ def number_value(name: str, value: object) -> int | float:
 def bool_value(name: str, value: object) -> bool:
     """Read true or false, also as Jinja, YAML or tables write them."""
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    found = words.get(str(_whole(value)).strip().lower())
+    found = words.get(str(as_whole(value)).strip().lower())
     if found is None:
         raise wrong(name, value, "true or false")
     return found
@@ -223,7 +223,7 @@ def currency_value(name: str, value: object) -> str:
 
 def visibility_value(name: str, value: object) -> str:
     """Read who may see the lead: the API takes a text where search gives a number."""
-    text = str(_whole(value)).strip()
+    text = str(as_whole(value)).strip()
     if text not in VISIBILITIES:
         raise wrong(name, value, f"one of {', '.join(VISIBILITIES)}")
     return text

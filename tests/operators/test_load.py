@@ -123,6 +123,24 @@ def test_what_was_exported_loads_without_a_write(run_dag, sandbox, tmp_path):
     assert writes(sandbox) == []
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("key", ["id", "origin_id"])
+def test_a_whole_export_loads_without_a_write(run_dag, sandbox, tmp_path, suffix, key):
+    path = tmp_path / f"leads{suffix}"
+    owned = {"owner_id": sandbox.control.all_leads()[0]["owner_id"]} if key == "id" else {}
+    with DAG("whole_round_trip", schedule=None) as dag:
+        export = PipedriveExportLeadsOperator(task_id="export", path=str(path), **owned)
+        load = PipedriveLoadLeadsOperator(task_id="load", path=str(path), key=key, max_failed=100_000)
+        export >> load
+    ran = run_dag(dag)
+    facts = ran.returned["load"]
+    assert facts["rows"] == ran.returned["export"]["rows"] > 0
+    with_key = [lead for lead in sandbox.control.all_leads() if lead["origin_id"]]
+    assert facts["unchanged"] == (facts["rows"] if key == "id" else len(with_key))
+    assert (facts["created"], facts["updated"]) == (0, 0)
+    assert writes(sandbox) == []
+
+
 def test_another_try_plans_anew_and_its_parts_stand_beside_the_first_ones(
     run_dag, clear_and_run, sandbox, person_id, prefix, tmp_path
 ):

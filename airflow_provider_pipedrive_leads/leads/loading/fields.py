@@ -29,7 +29,7 @@ from airflow_provider_pipedrive_leads.api.values import key_value, money_value, 
 from airflow_provider_pipedrive_leads.leads.reading.columns import named_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
     from airflow_provider_pipedrive_leads.api.field_types import FieldType, Reader
@@ -43,6 +43,8 @@ AMOUNT, CURRENCY = "value.amount", "value.currency"
 NEEDS = {"amount": "needs both an amount and a currency", "from": "needs both a beginning and an end"}
 """By what the first half is called."""
 MOST_REMEMBERED = 4096
+OF_EXPORTS = ("id", "add_time", "update_time")
+"""Columns by which rows are known to have been exported."""
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -100,6 +102,9 @@ class Fields:
             for column in named_columns(catalogue)
             if column.column.key in self._by_key
         }
+        self._within_addresses = {
+            key for field in catalogue.fields if field.type == "address" for key in field.keys if key != field.key
+        }
 
     def find(self, name: str) -> Target:
         """Find a field by any of its names.
@@ -119,6 +124,15 @@ class Fields:
             if name in self._by_column:
                 return self._by_column[name]
             raise
+
+    def follows(self, name: str, columns: Collection[str]) -> bool:
+        """Whether a column of an export says what Pipedrive sets by itself, or another of its columns says too."""
+        if not set(OF_EXPORTS) <= set(columns):
+            return False
+        if name in READ_ONLY or (name == "labels" and "label_ids" in columns):
+            return True
+        target = self._by_column.get(name)
+        return target is not None and target.key in self._within_addresses
 
     def find_key(self, name: str, prefix: str) -> Target:
         """Find the field that tells leads apart; it reads whole keys, with their prefix.

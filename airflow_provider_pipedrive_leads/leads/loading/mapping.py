@@ -254,6 +254,9 @@ class RowReader:
             if self._only_chosen:
                 self._columns[column] = self._chosen.get(column, ()) or self._key_by_name(column)
                 continue
+            if column != self.key.name and self._fields.follows(column, columns):
+                self._columns[column] = ()
+                continue
             try:
                 target = self._find(column)
             except PipedriveValidationError:

@@ -183,7 +183,7 @@ def update_lead(
     path_id("lead_id", lead_id)
     changes = dict(mapping_value("fields", fields))
     archive = _read_archive(changes)
-    if (add_labels or remove_labels) and "label_ids" in changes:
+    if (add_labels or remove_labels) and {"label_ids", "labels"} & changes.keys():
         raise PipedriveValidationError("fields: label_ids replaces all labels; use it or add_labels, not both.")
     add, remove = (api.wire_fields({"label_ids": labels})["label_ids"] for labels in (add_labels, remove_labels))
     wire = api.wire_fields(changes)
