@@ -134,3 +134,12 @@ def test_every_form_of_paging_is_read(additional_data, way_on):
 
 def test_an_empty_page_may_be_null():
     assert read_page(reply_from(CALL, 200, {}, b'{"success":true,"data":null}')).items == []
+
+
+def test_a_change_of_an_archived_lead_says_how_to_make_it():
+    call = endpoints.UPDATE_LEAD.call(body={"title": "x"}, ids={"lead_id": "00000000-1f7a-11ef-8c3b-6f1e2a9d7c55"})
+    body = b'{"success": false, "error": "Archived leads cannot be changed", "code": "ERR_LEAD_ARCHIVED"}'
+    for status in (400, 403, 409, 422):
+        error = error_from_reply(call, status, {}, body)
+        assert "is_archived=False" in str(error)
+        assert "restore=True" in str(error)

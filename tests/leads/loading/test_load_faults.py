@@ -8,6 +8,7 @@ import tracemalloc
 import uuid
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -376,3 +377,26 @@ def memory_kept(client, length):
 @pytest.mark.long
 def test_memory_holds_keys_and_not_rows(client):
     assert memory_kept(client, 5_000) < 1.5 * memory_kept(client, 500)
+
+
+@pytest.mark.parametrize("data", [None, {}, [], "made", {"id": None}])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_success_without_a_lead_is_looked_into(sandbox, client, person_id, monkeypatch, method, data):
+    rows = [{"origin_id": f"empty-{number}", "title": "Empty", "person_id": person_id} for number in range(3)]
+    if method == "PATCH":
+        load(client, rows)
+        rows = [{**row, "title": "Full"} for row in rows]
+    send, answered = client.send, []
+
+    def send_and_lose(call):
+        reply = send(call)
+        if call.method == method and call.path.startswith("/v1/leads") and not answered:
+            answered.append(call)
+            return msgspec.structs.replace(reply, envelope={"success": True, "data": data})
+        return reply
+
+    monkeypatch.setattr(client, "send", send_and_lose)
+    with contextlib.suppress(PipedriveServerError):
+        load(client, rows)
+    assert load(client, rows)["unchanged"] == 3
+    assert {lead["title"] for lead in keyed(sandbox, "empty-").values()} == {rows[0]["title"]}
