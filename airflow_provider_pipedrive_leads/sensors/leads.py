@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import PokeReturnValue, conf
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveError
 from airflow_provider_pipedrive_leads.hooks.pipedrive_leads import PipedriveLeadsHook
 from airflow_provider_pipedrive_leads.leads.waiting.polling import DAILY_SHARE, POLL_INTERVAL
 from airflow_provider_pipedrive_leads.links.deal import PipedriveDealLink
@@ -58,7 +58,7 @@ class PipedriveLeadSensor(PipedriveSensor):
         self,
         *,
         lead_id: str,
-        expected: Mapping[str, Any] | str | None = None,
+        expected: Mapping[str, Any] | str,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | str = POLL_INTERVAL,
         daily_share: float | str = DAILY_SHARE,
@@ -69,8 +69,6 @@ class PipedriveLeadSensor(PipedriveSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(retry_policy=retry_policy, poke_interval=poke_interval, **kwargs)
-        if expected is None:
-            raise PipedriveConfigError("expected: say what to wait for: values by field, 'converted' or 'deleted'.")
         self.lead_id = lead_id
         self.expected = expected
         self.deferrable = deferrable

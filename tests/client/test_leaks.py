@@ -435,7 +435,9 @@ def test_what_airflow_keeps_of_tasks_and_triggers(sandbox, evidence, monkeypatch
         PipedriveCreateLeadOperator(task_id="create", title="New", person_id=1, pipedrive_conn_id="crm"),
         PipedriveUpdateLeadOperator(task_id="update", lead_id="1", fields={"title": "x"}, pipedrive_conn_id="crm"),
         PipedriveExportLeadsOperator(task_id="export", path="leads.csv", pipedrive_conn_id="crm"),
-        PipedriveLeadSensor(task_id="wait", lead_id="0" * 8 + "-0000-0000-0000-" + "0" * 12, pipedrive_conn_id="crm"),
+        PipedriveLeadSensor(
+            task_id="wait", lead_id=f"{0:08}-0000-0000-0000-{0:012}", expected="converted", pipedrive_conn_id="crm"
+        ),
     ]
     sandbox.control.fault("*", "/*", "status", status=400, times=99)
     for task in tasks:

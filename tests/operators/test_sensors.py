@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, T
 
 from airflow_provider_pipedrive_leads.exceptions import (
     PipedriveAuthError,
-    PipedriveConfigError,
     PipedriveDailyBudgetError,
     PipedriveError,
     PipedriveNotFoundError,
@@ -346,7 +345,7 @@ def test_every_own_parameter_is_templated(sensor):
 
 
 def test_a_lead_sensor_without_an_expectation_is_refused_where_the_dag_is_read():
-    with pytest.raises(PipedriveConfigError, match=r"^expected: say what to wait for"):
+    with pytest.raises(TypeError, match="missing keyword argument 'expected'"):
         PipedriveLeadSensor(task_id="wait_for_what", lead_id=UNKNOWN)
 
 
