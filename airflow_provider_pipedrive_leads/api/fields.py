@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
 
+KEY_LENGTH = 40
 CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z_0-9]+)?")
 
 

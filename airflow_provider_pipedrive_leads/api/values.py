@@ -40,7 +40,7 @@ def text_value(name: str, value: object) -> str:
     whole = as_whole(value)
     if isinstance(whole, bool) or not isinstance(whole, int | UUID | float | Decimal):
         raise wrong(name, value, "a text")
-    if isinstance(whole, float | Decimal) and not math.isfinite(whole):
+    if isinstance(whole, float | Decimal) and not _is_finite(whole):
         raise wrong(name, value, "a text")
     return str(whole)
 
@@ -55,6 +55,10 @@ def _whole_characters(name: str, text: str) -> str:
     return text
 
 
+def _is_finite(number: float | Decimal) -> bool:
+    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
+
+
 def key_value(name: str, value: object) -> str:
     """Read what tells a lead from all others: a whole number has one spelling; blanks around it do not count."""
     if isinstance(value, str):
@@ -64,7 +68,7 @@ def key_value(name: str, value: object) -> str:
             f"{name}: a float of 2**53 or more may stand for several numbers. Give the key as a text or a whole number."
         )
     whole = int(value) if isinstance(value, Decimal) and value.is_finite() and value % 1 == 0 else as_whole(value)
-    if isinstance(whole, float | Decimal) and math.isfinite(whole):
+    if isinstance(whole, float | Decimal) and _is_finite(whole):
         return f"{Decimal(str(whole)).normalize():f}"
     if isinstance(whole, int) and not isinstance(whole, bool):
         return str(whole)

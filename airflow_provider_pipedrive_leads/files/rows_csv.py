@@ -52,7 +52,7 @@ class CsvRows:
             try:
                 for cells in self._reader:
                     if len(cells) != width or self._unclean:
-                        if len(cells) == width or any(map(str.strip, cells)):
+                        if len(cells) == width or (self._at_rest and len(cells) > 1) or any(map(str.strip, cells)):
                             yield self._checked(first, cells)
                     else:
                         values = [cell or None for cell in cells] if "" in cells else cells

@@ -97,3 +97,10 @@ def test_texts_are_read_from_what_dataframes_and_databases_hold():
     values = [7, 7.0, 7.5, Decimal("7.00"), Decimal("7.5"), UUID(int=7), date(2026, 1, 31), time(9, 30), moment]
     texts = ["7", "7", "7.5", "7", "7.5", str(UUID(int=7)), "2026-01-31", "09:30:00", "2026-01-31T09:30:00"]
     assert [text_value("field", value) for value in values] == texts
+
+
+@pytest.mark.parametrize("value", [Decimal("sNaN"), Decimal("Infinity"), float("inf"), float("nan"), True, b"x", None])
+@pytest.mark.parametrize("read", [text_value, key_value])
+def test_what_is_no_text_is_refused(read, value):
+    with pytest.raises(PipedriveValidationError, match=r"^field: "):
+        read("field", value)

@@ -474,6 +474,13 @@ def test_only_a_last_row_without_a_line_feed_may_be_cut(written, text, cut):
     assert last.may_be_cut is cut
 
 
+@pytest.mark.parametrize("rest", [",", ",,", "a", '"a'])
+def test_a_rest_that_is_no_whole_row_is_a_row_with_a_problem(written, rest):
+    *rows, last = read(written(".csv", f"a,b,c,d\n1,2,3,4\n{rest}".encode()))
+    assert len(rows) == 1
+    assert last.problem
+
+
 # What is found before the first row
 
 

@@ -102,9 +102,7 @@ class Fields:
             for column in named_columns(catalogue)
             if column.column.key in self._by_key
         }
-        self._within_addresses = {
-            key for field in catalogue.fields if field.type == "address" for key in field.keys if key != field.key
-        }
+        self._address_of = _addresses(catalogue)
 
     def find(self, name: str) -> Target:
         """Find a field by any of its names.
@@ -129,10 +127,8 @@ class Fields:
         """Whether a column of an export says what Pipedrive sets by itself, or another of its columns says too."""
         if not set(OF_EXPORTS) <= set(columns):
             return False
-        if name in READ_ONLY or (name == "labels" and "label_ids" in columns):
-            return True
-        target = self._by_column.get(name)
-        return target is not None and target.key in self._within_addresses
+        says_too = "label_ids" if name == "labels" else self._address_of.get(name)
+        return name in READ_ONLY or says_too in columns
 
     def find_key(self, name: str, prefix: str) -> Target:
         """Find the field that tells leads apart; it reads whole keys, with their prefix.
@@ -169,6 +165,18 @@ class Fields:
         if column in READ_ONLY:
             return "is set by Pipedrive."
         return f"there is no such field.{near_names(column, known)}"
+
+
+def _addresses(catalogue: Catalogue) -> dict[str, str]:
+    """The column of the whole address for each column of a part of one, in exports by names and by keys."""
+    names = {column.column.key: column.name for column in named_columns(catalogue)}
+    parts = [(field, key) for field in catalogue.fields if field.type == "address" for key in field.keys]
+    return {
+        part: whole
+        for field, key in parts
+        if key != field.key
+        for part, whole in ((key, field.key), (names[key], names[field.key]))
+    }
 
 
 def _called_by_key(name: str, field: CustomField) -> CustomField:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -155,9 +156,18 @@ class RowReader:
             self._join(pair, wanted)
         if wanted.key is None and wanted.problem is None:
             wanted.problem = f"{self.key.name}: the row has no key."
+        if "labels" in values and self._is_left_aside("labels", tuple(values)):
+            self._compare_labels(values["labels"], wanted)
         if wanted.body.get("label_ids", "") is None:
             wanted.body["label_ids"] = []
         return wanted
+
+    def _compare_labels(self, names: object, wanted: Wanted) -> None:
+        """See that the labels' names, which are left aside, say the same as their ids."""
+        with suppress(PipedriveValidationError):  # a name that several labels have
+            found = None if names is None else self._fields.find("labels").read(names)
+            if set(found or ()) != set(wanted.body.get("label_ids") or ()):
+                wanted.problem = wanted.problem or "labels, label_ids: name different labels. Leave one column out."
 
     def _slots_for(self, values: Mapping[str, Any]) -> list[Slot]:
         """Which columns of a row fill what: decided once for all rows that have the same columns."""
@@ -170,6 +180,7 @@ class RowReader:
             slots = self._slots[columns] = [
                 (column, None if target is self.key else target.key, target)
                 for column in columns
+                if not self._is_left_aside(column, columns)
                 for target in self._columns[column]
             ]
         return slots
@@ -254,8 +265,7 @@ class RowReader:
             if self._only_chosen:
                 self._columns[column] = self._chosen.get(column, ()) or self._key_by_name(column)
                 continue
-            if column != self.key.name and self._fields.follows(column, columns):
-                self._columns[column] = ()
+            if self._is_left_aside(column, columns):
                 continue
             try:
                 target = self._find(column)
@@ -265,6 +275,9 @@ class RowReader:
                 self._columns[column] = (self._filling(target, column),)
         if unknown:
             raise self._fields.unknown(unknown[:MOST_LISTED])
+
+    def _is_left_aside(self, column: str, columns: Sequence[str]) -> bool:
+        return not self._only_chosen and column != self.key.name and self._fields.follows(column, columns)
 
     def _key_by_name(self, column: str) -> tuple[Target, ...]:
         """The key stands in the column of its name where ``fields`` name no other."""

@@ -19,6 +19,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
     PipedriveDailyBudgetError,
     PipedriveValidationError,
 )
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, KEY_LENGTH
 from airflow_provider_pipedrive_leads.leads.loading.fields import AMOUNT, CURRENCY
 from airflow_provider_pipedrive_leads.leads.loading.results import Outcome
 from airflow_provider_pipedrive_leads.leads.loading.spool import Spool
@@ -185,7 +186,9 @@ class Plan:
         return Shape(row, lambda rows: rows)
 
     def _present_keys(self) -> list[str]:
-        return ["value" if key in (AMOUNT, CURRENCY) else key for key in self._reader.names]
+        filled = ["value" if key in (AMOUNT, CURRENCY) else key for key in self._reader.names]
+        wholes = [key[:KEY_LENGTH] for key in filled if CUSTOM_KEY.fullmatch(key)]
+        return [*filled, *wholes]  # a part may stand within the value of the whole
 
     def _match_all(self, leads: Sequence[Any]) -> None:
         prefix, key_attribute = self._load.key_prefix, attribute(self._reader.key.key or "")

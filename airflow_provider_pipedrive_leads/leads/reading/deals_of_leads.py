@@ -52,8 +52,7 @@ def find_deal(api: LeadsApi, lead_id: str, since: datetime) -> int | None:
 def keys_of_deals(api: LeadsApi, field: str) -> Iterator[tuple[str, int]]:
     """Yield what tells a lead apart, off the deals that leads became, archived ones too (10 and 20 tokens a page).
 
-    :param field: ``id``, ``origin_id``, or the key of a custom field, which leads and deals share; with the last, deals
-        that were no leads count too.
+    :param field: ``id``, ``origin_id``, or the key of a custom field, which leads and deals share.
     :return: the key as text, and the id of the deal.
     """
     for deals in (api.get_deals, api.get_archived_deals):
@@ -62,8 +61,8 @@ def keys_of_deals(api: LeadsApi, field: str) -> Iterator[tuple[str, int]]:
             if CUSTOM_KEY.fullmatch(field):
                 value = plain((deal.get("custom_fields") or {}).get(field))
             else:
-                value = source if field == "id" else source and deal.get(field)
-            if value:
+                value = source if field == "id" else deal.get(field)
+            if source and value:
                 yield str(value).strip(), int(deal["id"])
 
 

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.api.field_types import READ_ONLY
-from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, custom_to_wire, differing, near_names
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, KEY_LENGTH, custom_to_wire, differing, near_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
-
-KEY_LENGTH = 40
 
 
 def compile_expectation(api: LeadsApi, expected: object) -> Callable[[dict[str, Any]], bool]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_pipedrive_leads.api.alike import TEXT, Alike
 from airflow_provider_pipedrive_leads.api.field_types import STANDARD_FIELDS
-from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, Catalogue
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, KEY_LENGTH, Catalogue
 from airflow_provider_pipedrive_leads.api.flat_values import part_of, plain
 from airflow_provider_pipedrive_leads.leads.reading.columns import attribute
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 
 log = logging.getLogger(__name__)
-
-KEY_LENGTH = 40
 
 
 class Comparison:

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 OWN_KEYS = "airflow-"
 """What a key begins with that was made here."""
+LEAST_CUT = 20
+"""Characters of a title that may be another one cut off; shorter ones begin many titles."""
 BY_HAND = "ManuallyCreated"
 """The ``origin`` of what people enter."""
 CONTACTS = ("person_id", "organization_id")
@@ -182,7 +184,7 @@ def find_created(api: LeadsApi, body: Mapping[str, Any], marker: Marker, since: 
     """
     lookalike = None
     for lead in _newest_leads(api, body, lambda: surely_before(api, since, patience)):
-        if lead.get(marker.field) == marker.value or (lead.get("origin_id") or "") == body.get("origin_id"):
+        if marker.value in (lead.get(marker.field), lead.get("origin_id")):
             _check_contact(lead, body, marker)
             return lead
         if _may_be_ours(lead, body, marker):
@@ -222,7 +224,8 @@ def _may_be_ours(lead: Lead, body: Mapping[str, Any], marker: Marker) -> bool:
     if marker.kept or others or lead.get("origin") == BY_HAND:
         return False
     there, sent = _folded(lead.get("title")), _folded(body["title"])
-    return bool(there) and sent.startswith(there)  # it may have been cut
+    may_be_cut = len(there) >= LEAST_CUT and sent.startswith(there)
+    return may_be_cut or there == sent
 
 
 def _folded(text: object) -> str:

@@ -77,6 +77,15 @@ def test_by_its_id_it_is_told_too(client, sandbox, person_id, convert):
     assert writes(sandbox) == []
 
 
+def test_a_deal_that_never_was_a_lead_takes_no_row_away(client, person_id, prefix, monkeypatch):
+    key = next(field.key for field in client.catalogue().fields if field.name == "External ID")
+    deal = {"id": 7, "source_lead_id": None, "origin_id": f"{prefix}1", "custom_fields": {key: f"{prefix}1"}}
+    monkeypatch.setattr(client, "get_deals", lambda **_: iter([deal]))
+    for field in KEYS:
+        facts = load(client, rows_of(field, person_id, "1"), key=field, key_prefix=prefix)
+        assert (facts["created"], facts["converted"]) == (1, 0)
+
+
 def test_deals_are_read_only_where_a_row_has_no_lead(client, sandbox, person_id, prefix):
     rows = rows_of("origin_id", person_id, "1")
     load(client, rows, key_prefix=prefix)

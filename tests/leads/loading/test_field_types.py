@@ -159,3 +159,16 @@ def test_create_update_and_load_read_alike(account, data):
     assert others == [first] * 5
     named = client.named_fields(read_back[0])
     assert set(NAMES.values()) <= {name for name, value in named.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("field_type", "part", "value"),
+    [("address", "locality", "Berlin"), ("time", "timezone_id", 7), ("monetary", "currency", "EUR")],
+)
+def test_a_part_may_come_without_the_whole(account, field_type, part, value):
+    name = uuid.uuid4().hex
+    row = {"origin_id": name, "title": "Part", "person_id": account.person_id}
+    load(account.client, [row])
+    column = f"{account.fields[NAMES[field_type]].key}_{part}"
+    facts = load(account.client, [{**row, column: value}], max_failed=1)
+    assert facts["updated"] + facts["failed"] == 1

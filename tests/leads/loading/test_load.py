@@ -433,3 +433,39 @@ def test_the_mapping_of_columns_may_be_json(client, person_id, prefix):
     assert load(client, rows, key_prefix=prefix, fields=fields)["created"] == 1
     with pytest.raises(PipedriveValidationError, match=r"^fields: must be a mapping"):
         load(client, rows, fields="nr")
+
+
+def exported(client, lead_id, *columns):
+    """Some columns of a lead as an export has them, and those by which exports are known."""
+    lead = client.get_lead(lead_id)
+    return {name: lead[name] for name in ("id", "add_time", "update_time", *columns)}
+
+
+def test_labels_beside_their_ids_count_in_rows_of_their_own_only(sandbox, client, person_id):
+    one, two = (client.add_lead(f"Labelled {number}", person_id=person_id)["id"] for number in (1, 2))
+    hot = next(key for key, name in client.catalogue().labels.items() if name == "Hot")
+    whole = {**exported(client, one, "title", "label_ids"), "labels": []}
+    assert load(client, [whole], key="id")["unchanged"] == 1
+    facts = load(client, [{**whole, "labels": ["Hot"]}], key="id", max_failed=1)
+    assert (facts["failed"], facts["results"][0]["error"][:19]) == (1, "labels, label_ids: ")
+    assert load(client, [{**whole, "labels": ["Hot"], "label_ids": [hot]}], key="id")["updated"] == 1
+    assert load(client, [{**exported(client, two), "labels": ["Hot"]}], key="id")["updated"] == 1
+
+
+def test_a_column_is_left_aside_in_rows_that_are_exports_and_in_no_others(client, person_id):
+    one = client.add_lead("Exported", person_id=person_id)["id"]
+    rows = [exported(client, one, "title"), {"id": one, "title": "Exported", "add_time": "2020-01-01"}]
+    with pytest.raises(PipedriveConfigError, match="'add_time': is set by Pipedrive"):
+        load(client, rows, key="id")
+
+
+def test_parts_of_an_address_are_left_aside_beside_the_whole_only(sandbox, client, person_id):
+    lead = client.add_lead("Addressed", person_id=person_id, **{"Site address": "Mill Lane 12, Berlin"})
+    part = {**exported(client, lead["id"]), "site_address_locality": "Nowhere"}
+    assert load(client, [{**part, "site_address": "Mill Lane 12, Berlin"}], key="id")["unchanged"] == 1
+    key = next(field.key for field in client.catalogue().fields if field.name == "Site address")
+    keyed_part = {**exported(client, lead["id"], key), f"{key}_locality": "Nowhere"}
+    assert load(client, [keyed_part], key="id")["unchanged"] == 1
+    sandbox.control.reset_counters()
+    load(client, [part], key="id", max_failed=1)
+    assert len(writes(sandbox)) == 1

@@ -400,3 +400,20 @@ def test_a_success_without_a_lead_is_looked_into(sandbox, client, person_id, mon
         load(client, rows)
     assert load(client, rows)["unchanged"] == 3
     assert {lead["title"] for lead in keyed(sandbox, "empty-").values()} == {rows[0]["title"]}
+
+
+def test_a_creation_in_doubt_is_not_taken_for_another_row_of_the_same_origin(sandbox, client, person_id):
+    shared = {"origin_id": "campaign-7", "person_id": person_id}
+    rows = [{"External ID": f"x{number}", "title": f"Row {number}", **shared} for number in (1, 2)]
+    load(client, rows[:1], key="External ID")
+    sandbox.control.fault("POST", "/v1/leads", "close_before")
+    facts = load(client, rows, key="External ID")
+    assert (facts["created"], facts["unchanged"], facts["failed"]) == (1, 1, 0)
+
+
+def test_a_creation_in_doubt_is_not_stopped_by_a_shorter_title(sandbox, client, person_id):
+    titles = ("Lead", "Lead 2")
+    rows = [{"origin_id": f"short-{title}", "title": title, "person_id": person_id} for title in titles]
+    load(client, rows[:1])
+    sandbox.control.fault("POST", "/v1/leads", "close_before")
+    assert load(client, rows)["created"] == 1

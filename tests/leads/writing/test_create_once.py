@@ -296,7 +296,7 @@ def other_key(_):
 
 @pytest.mark.parametrize("key", [nothing, other_key])
 @pytest.mark.parametrize(
-    "title", [str, lambda title: title[:20], lambda title: " ".join(title.split()), lambda title: title.upper()]
+    "title", [str, lambda title: title[:25], lambda title: " ".join(title.split()), lambda title: title.upper()]
 )
 def test_doubt_fails_aloud_whatever_the_account_makes_of_key_and_title(
     sandbox, client, person_id, patience, key, title
