@@ -44,7 +44,7 @@ class Part(msgspec.Struct, frozen=True):
 class NamedKind(msgspec.Struct, frozen=True):
     """A column as a manifest shows it.
 
-    :param kind: one of ``files.table.Kind``; earlier versions called a timestamp ``moment``, a list ``texts``.
+    :param kind: one of ``api.kinds.Kind``; earlier versions called a timestamp ``moment``, a list ``texts``.
     """
 
     name: str
