@@ -30,6 +30,7 @@ WINDOW_SECONDS = 2.0
 LIMIT_WITHOUT_WINDOW = 100_000
 DAILY_LIMIT = 100_000_000
 USUAL_PAGE, LARGEST_PAGE = 100, 500
+NO_DEALS = b'{"success":true,"data":[],"additional_data":{"next_cursor":null}}'
 SORTABLE = ("id", "add_time", "update_time")
 
 
@@ -120,6 +121,8 @@ class Server:
         self._create = create
         self._lists = {
             "/v1/leads/archived": _whole_list([]),
+            "/api/v2/deals": NO_DEALS,
+            "/api/v2/deals/archived": NO_DEALS,
             "/v1/leadFields": _whole_list([*catalogue().fields, *more_fields]),
             "/v1/leadLabels": msgspec.json.encode({"success": True, "data": catalogue().labels}),
         }

@@ -82,7 +82,6 @@ def _end(running: subprocess.Popen[str]) -> None:
     for left in begun:  # Airflow's workers have sessions of their own
         with suppress(psutil.NoSuchProcess):
             left.kill()
-    psutil.wait_procs(begun)
 
 
 def _begun_by(pid: int) -> Iterator[psutil.Process]:

@@ -149,6 +149,20 @@ def find_field(name: str, fields: Sequence[CustomField]) -> CustomField:
     raise PipedriveValidationError(f"fields: there is no lead field {name!r}.{near_names(name, known)}")
 
 
+def field_of_key(parameter: str, key: str, fields: Sequence[CustomField]) -> CustomField:
+    """Find a custom field by its 40 characters.
+
+    :param parameter: where the key was given, for the error.
+    :raises PipedriveValidationError: the account has no such field.
+    """
+    for field in fields:
+        if field.key == key:
+            return field
+    raise PipedriveValidationError(
+        f"{parameter}: the account has no lead field with the key {key}; it may have been deleted in Pipedrive."
+    )
+
+
 def near_names(name: str, known: Sequence[str]) -> str:
     """The end of an error: names that look like the one given, else all there are."""
     by_fold = {text.casefold(): text for text in known}
@@ -202,11 +216,7 @@ def label_id(label: object, catalogue: Callable[[], Catalogue]) -> str:
 def _by_key(name: str, value: object, catalogue: Catalogue) -> dict[str, JSON]:
     """Read a value for a field that is named by its key, or for one of its parts, such as ``…_currency``."""
     key, _, part = name.partition("_")
-    field = next((field for field in catalogue.fields if field.key == key), None)
-    if field is None:
-        raise PipedriveValidationError(
-            f"fields: the account has no lead field with the key {key}; it may have been deleted in Pipedrive."
-        )
+    field = field_of_key("fields", key, catalogue.fields)
     if part:
         if part not in field.of.parts:
             raise PipedriveValidationError(f"fields: {field.name!r} ({field.type}) has no part {part!r}.")

@@ -46,12 +46,12 @@ def text_value(name: str, value: object) -> str:
 
 
 def _whole_characters(name: str, text: str) -> str:
-    """Refuse half a character, as a text that was cut in the midst of an emoji has it: no request can hold it."""
+    """Refuse half a character, left over when a text is cut inside an emoji: it cannot be encoded."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise PipedriveValidationError(f"{name}: holds half a character, as a text does that was cut.") from None
+            raise PipedriveValidationError(f"{name}: contains half a character: the text was cut inside one.") from None
     return text
 
 
@@ -128,7 +128,7 @@ def title_value(name: str, value: object) -> str:
 
 def as_whole(value: object) -> object:
     """Give a whole number that a table holds as a fraction (``3.0``, also as a text) as what it is, others as such."""
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool | int) or value is None:
         return value
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}\.0+\s*", value):
         return int(value.partition(".")[0])
@@ -142,6 +142,8 @@ def as_whole(value: object) -> object:
 
 def id_value(name: str, value: object) -> int:
     """Read a numeric id."""
+    if type(value) is int and value > 0:  # a hundred thousand rows a load have little else
+        return value
     whole = as_whole(value)
     if isinstance(whole, int) and not isinstance(whole, bool) and whole > 0:
         return whole

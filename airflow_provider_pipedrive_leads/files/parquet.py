@@ -27,7 +27,7 @@ import msgspec
 from airflow_provider_pipedrive_leads.api.errors import PipedriveConfigError, PipedriveValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_pipedrive_leads.files.table import Batch, Column
 
@@ -51,17 +51,13 @@ def require_pyarrow() -> None:
 
 
 @contextmanager
-def parquet_table(
-    file: IO[bytes], columns: Sequence[Column], *, encoding: Mapping[str, Any] | None = None
-) -> Iterator[ParquetTable]:
+def parquet_table(file: IO[bytes], columns: Sequence[Column]) -> Iterator[ParquetTable]:
     """Open an empty file for a table; on leaving well the file is complete, and still open.
 
-    :param encoding: options of pyarrow's ``ParquetWriter``; default: zstd, or snappy where there is no zstd, and
-        statistics.
     :raises PipedriveConfigError: pyarrow is not installed.
     """
     require_pyarrow()
-    table = ParquetTable(file, columns, encoding)
+    table = ParquetTable(file, columns)
     try:
         yield table
         table.finish()
@@ -77,7 +73,7 @@ class ParquetTable:
     A thread packs and writes one group while the next comes together: for that Arrow leaves Python's lock alone.
     """
 
-    def __init__(self, file: IO[bytes], columns: Sequence[Column], encoding: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -88,8 +84,7 @@ class ParquetTable:
             [pa.field(column.name, kind, metadata={"key": column.key}) for column, kind in self._columns]
         )
         compression = "zstd" if pa.Codec.is_available("zstd") else "snappy"
-        usual = {"compression": compression, "write_statistics": True}
-        self._writer = parquet.ParquetWriter(file, self._schema, **(encoding or usual))
+        self._writer = parquet.ParquetWriter(file, self._schema, compression=compression, write_statistics=True)
         self._waiting: list[Any] = []
         self._rows = 0
         self._bytes = 0
@@ -107,10 +102,6 @@ class ParquetTable:
             for (column, kind), values in zip(self._columns, batch, strict=True)
         ]
         self._taken += len(arrays[0])
-        self.write_arrays(arrays)
-
-    def write_arrays(self, arrays: Sequence[Any]) -> None:
-        """Append rows whose columns are Arrow arrays of the table's types already."""
         rows = self._arrow.RecordBatch.from_arrays(arrays, schema=self._schema)
         while rows.num_rows:
             taken = rows.slice(0, ROWS_PER_GROUP - self._rows)

@@ -20,7 +20,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         counts), or the row's place in a Parquet file, folder of parts, query or list, counted from 1.
     :param values: by column; None for a row that cannot be read.
     :param problem: why not.
-    :param may_be_cut: whether the file ends with this row and without a line feed, so nothing tells that it is whole.
+    :param may_be_cut: whether this is the last row of a file that does not end with a line feed: it may be cut off.
     """
 
     number: int

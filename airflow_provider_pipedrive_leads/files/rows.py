@@ -129,7 +129,7 @@ def _rows_in(file: IO[bytes], form: Format, where: str) -> Iterable[Row]:
     file.seek(0)
     if not start:
         if form.name == "parquet" or form.gzipped:
-            raise PipedriveConfigError(f"{where}: the file is empty, so it was not written whole.")
+            raise PipedriveConfigError(f"{where}: the file is empty: it was not written completely.")
         return ()
     if form.gzipped and not GZIP_MAGIC.startswith(start):
         raise PipedriveConfigError(f"{where}: this is not gzip, though its name says so.")

@@ -91,7 +91,7 @@ class CsvRows:
             names: list[str] = next((cells for cells in self._reader if cells), [])
         except csv.Error as problem:
             if "new-line character" in str(problem):
-                self._refuse("its lines end in carriage returns alone. Save it with line feeds")
+                self._refuse("its lines end with carriage returns only. Save it with line feeds")
             if self._source.damage is None:
                 self._refuse(f"the header is not CSV: {_words(problem)}")
             return []

@@ -46,8 +46,8 @@ class PipedriveLoadLeadsOperator(BaseOperator):
     :param max_failed: failed rows and conflicts that do not make the task fail, in the end.
     :param on_missing: ``ignore`` leads with the prefix that no row names, or ``archive`` those that are active.
     :param max_missing: the part of the active leads with the prefix that may be archived so; more is an error.
-    :param on_converted: ``skip`` rows whose key stands on a deal that a lead became, or ``create`` a lead for them.
-        Skipping reads the deals when a row has no lead: 10 API tokens for 500, archived ones 20.
+    :param on_converted: ``skip`` rows whose lead was converted to a deal, or ``create`` the lead again. To skip them,
+        deals are read whenever a row has no lead: 10 API tokens for 500, 20 for 500 archived ones.
     :param restore: restore archived leads that differ, and update them; else such rows are conflicts.
     :param results_path: the folder for what became of each row, as JSON Lines; default: beside ``path``, its name with
         ``.results`` behind it. With ``rows`` and no folder the outcomes other than ``unchanged``, at most 1,000, are in

@@ -87,7 +87,7 @@ def test_none_that_a_template_has_made_is_told_from_a_text(written, rendered, re
 @pytest.mark.parametrize("text", ["cut \ud83d", "\udfff"])
 @pytest.mark.parametrize("read", [text_value, key_value])
 def test_half_a_character_is_refused(read, text):
-    with pytest.raises(PipedriveValidationError, match=r"^field: holds half a character"):
+    with pytest.raises(PipedriveValidationError, match=r"^field: contains half a character"):
         read("field", text)
     assert read("field", "whole \U0001f600") == "whole \U0001f600"
 

@@ -28,3 +28,7 @@ def test_each_lead_is_told_once(client, sort):
 
 def test_fields_have_names(client):
     assert {"Company size"} <= {field.name for field in client.catalogue().fields}
+
+
+def test_there_are_no_deals(client):
+    assert [*client.get_deals(), *client.get_archived_deals()] == []

@@ -537,7 +537,7 @@ def test_a_missing_pyarrow_is_named_with_the_command(written):
         (b"sep=,\na,b\n1,2\n", "only Excel understands"),
         (b"SEP=;\na;b\n", "only Excel understands"),
         (b'a,"b', "a quote that is opened here is not closed"),
-        (b"a,b\r1,2\r", "carriage returns alone"),
+        (b"a,b\r1,2\r", "carriage returns only"),
     ],
 )
 def test_a_header_that_names_no_columns_is_refused_at_once(written, header, words):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -47,7 +48,6 @@ LONGEST_NAP = 1.0
 """Seconds after which the main thread looks what else is due."""
 FOR_ALL_ROWS = (PipedriveDailyBudgetError, PipedriveRateLimitError, PipedriveConfigError)
 """Errors that every further call would meet."""
-FORBIDDEN = 403
 TRANSIENT = (PipedriveConnectionError, PipedriveServerError)
 """Errors after which another try may go well."""
 
@@ -269,7 +269,7 @@ class Applying:
 
     def _count(self, error: PipedriveError | None) -> None:
         """A server that fails or refuses one row after the other will do so for the rest."""
-        forbidden = isinstance(error, PipedriveAuthError) and error.status == FORBIDDEN
+        forbidden = isinstance(error, PipedriveAuthError) and error.status == HTTPStatus.FORBIDDEN
         self._forbidden_in_a_row = self._forbidden_in_a_row + 1 if forbidden else 0
         if error is not None and self._forbidden_in_a_row == MOST_FORBIDDEN_IN_A_ROW:
             self._stop(error)

@@ -25,7 +25,7 @@ from airflow_provider_pipedrive_leads.api.fields import (
     near_names,
     to_wire,
 )
-from airflow_provider_pipedrive_leads.api.values import key_value, money_value, text_value
+from airflow_provider_pipedrive_leads.api.values import key_value, money_value, number_value, text_value, title_value
 from airflow_provider_pipedrive_leads.leads.reading.columns import named_columns
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
     from airflow_provider_pipedrive_leads.api.field_types import FieldType, Reader
-    from airflow_provider_pipedrive_leads.api.kinds import Kind
 
 Read = Callable[[Any], "JSON"]
 """Reads a value that is not None; None is what an empty one reads as. Raises ``PipedriveValidationError``."""
@@ -42,6 +41,7 @@ AMOUNT, CURRENCY = "value.amount", "value.currency"
 """The halves of ``value``, which become one at the end."""
 NEEDS = {"amount": "needs both an amount and a currency", "from": "needs both a beginning and an end"}
 """By what the first half is called."""
+MOSTLY_DIFFERENT: tuple[Reader, ...] = (text_value, title_value, number_value)
 MOST_REMEMBERED = 4096
 OF_EXPORTS = ("id", "add_time", "update_time")
 """Columns by which rows are known to have been exported."""
@@ -191,7 +191,7 @@ def _standard_target(name: str, catalogue: Catalogue) -> Target | None:
     field = STANDARD_FIELDS.get(name)
     if field is None or field.read is None:
         return None
-    return Target(name, name, _reader(name, field.kind, field.read), field.empty)
+    return Target(name, name, _reader(name, field.read), field.empty)
 
 
 def _label_ids(value: Any, catalogue: Catalogue) -> JSON:
@@ -220,7 +220,7 @@ def _custom_targets(field: CustomField) -> list[Target]:
     elif of.options:
         own = Target(name, field.key, remembered(lambda value: _options(field, value)))
     else:
-        own = Target(name, field.key, _reader(name, of.kind, of.read))
+        own = Target(name, field.key, _reader(name, of.read))
     parts = [
         _part_target(f"{name}.{part}", key, field.keys[key], pair if pair and key == pair.second else None)
         for key, part in ((f"{field.key}_{part}", part) for part in of.parts)
@@ -229,16 +229,13 @@ def _custom_targets(field: CustomField) -> list[Target]:
 
 
 def _part_target(name: str, key: str, of: FieldType, pair: Pair | None) -> Target:
-    return Target(name, key, _reader(name, of.kind, of.read), pair=pair)
+    return Target(name, key, _reader(name, of.read), pair=pair)
 
 
-def _reader(name: str, kind: Kind, read: Reader) -> Read:
+def _reader(name: str, read: Reader) -> Read:
     """Read cells; an empty text is none. Most columns hold few different values, but for texts and numbers."""
-
-    def read_cell(value: Any) -> JSON:
-        return read(name, value)
-
-    return _blank_is_none(read_cell) if kind in ("text", "number") else remembered(read_cell)
+    read_cell = partial(read, name)
+    return _blank_is_none(read_cell) if read in MOSTLY_DIFFERENT else remembered(read_cell)
 
 
 def _options(field: CustomField, value: Any) -> JSON:

@@ -216,8 +216,8 @@ def _announce(api: LeadsApi, plan: Plan, reserve: int | None) -> None:
         log.warning("Nothing is archived: the keys of some rows could not be read, so their leads would seem missing.")
     if plan.may_be_cut and plan.archiving:
         log.warning(
-            "Nothing is archived: the last line of the file has no line feed, so the file may be cut off in it. Write a"
-            " line feed behind the last row."
+            "Nothing is archived: the file does not end with a line feed, so its last row may be cut off. End it with"
+            " one."
         )
     if left is not None and reserve is not None:
         usage = api.usage

@@ -131,7 +131,7 @@ class RowReader:
         self._only_chosen = bool(load.fields)
         self._key_chosen = any(target is self.key for targets in self._chosen.values() for target in targets)
         self._columns: dict[str, tuple[Target, ...]] = {}
-        self._slots: dict[tuple[str, ...], list[Slot]] = {}
+        self._slots: dict[tuple[str, ...], tuple[list[Slot], bool]] = {}
         self._learn(tuple(columns))
 
     def read(self, values: Mapping[str, Any]) -> Wanted:
@@ -141,7 +141,8 @@ class RowReader:
         """
         wanted = Wanted(None, {})
         body = wanted.body
-        for column, key, target in self._slots_for(values):
+        slots, names_labels_twice = self._slots_for(values)
+        for column, key, target in slots:
             value = values[column]
             try:
                 wire = None if value is None or (type(value) is not str and is_gap(value)) else target.read(value)
@@ -156,7 +157,7 @@ class RowReader:
             self._join(pair, wanted)
         if wanted.key is None and wanted.problem is None:
             wanted.problem = f"{self.key.name}: the row has no key."
-        if "labels" in values and self._is_left_aside("labels", tuple(values)):
+        if names_labels_twice:
             self._compare_labels(values["labels"], wanted)
         if wanted.body.get("label_ids", "") is None:
             wanted.body["label_ids"] = []
@@ -169,21 +170,25 @@ class RowReader:
             if set(found or ()) != set(wanted.body.get("label_ids") or ()):
                 wanted.problem = wanted.problem or "labels, label_ids: name different labels. Leave one column out."
 
-    def _slots_for(self, values: Mapping[str, Any]) -> list[Slot]:
-        """Which columns of a row fill what: decided once for all rows that have the same columns."""
+    def _slots_for(self, values: Mapping[str, Any]) -> tuple[list[Slot], bool]:
+        """Which columns of a row fill what, and whether labels stand there by name beside their ids.
+
+        It is decided once for all rows that have the same columns.
+        """
         columns = tuple(values)
-        slots = self._slots.get(columns)
-        if slots is None:
+        found = self._slots.get(columns)
+        if found is None:
             self._learn(columns)
             if len(self._slots) >= MOST_REMEMBERED:
                 self._slots.clear()
-            slots = self._slots[columns] = [
+            slots = [
                 (column, None if target is self.key else target.key, target)
                 for column in columns
                 if not self._is_left_aside(column, columns)
                 for target in self._columns[column]
             ]
-        return slots
+            found = self._slots[columns] = slots, "labels" in columns and self._is_left_aside("labels", columns)
+        return found
 
     def _place(self, target: Target, wire: JSON, wanted: Wanted) -> None:
         """Take a value that is empty, the key, or the values of two keys."""

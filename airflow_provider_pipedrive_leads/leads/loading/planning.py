@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,7 +32,7 @@ from airflow_provider_pipedrive_leads.leads.reading.pages import Shape
 from airflow_provider_pipedrive_leads.leads.writing.comparing import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from airflow_provider_pipedrive_leads.api.endpoints import JSON
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.leads.loading.settings import Load
 
 AT_CREATION_ONLY = "origin_id"
-FORBIDDEN = 403
 
 NEW, BAD, TWO_ROWS, UNCHANGED, UPDATE, TWO_LEADS, ARCHIVED, NO_LEAD, NO_TITLE, NO_CONTACT, CONVERTED = range(11)
 """What is known of a row. ``NEW``: no lead has its key so far; in the end such rows are created."""
@@ -91,7 +91,7 @@ class Plan:
     :ivar unchanged: rows whose lead has what they want.
     :ivar converted: rows whose lead has become a deal.
     :ivar keyless: whether some row's key is not known.
-    :ivar may_be_cut: whether nothing tells that the source is whole.
+    :ivar may_be_cut: whether the last row may be cut off.
     :ivar archiving: whether leads that no row names are to be archived.
     """
 
@@ -124,7 +124,7 @@ class Plan:
         return len(self._numbers)
 
     def want(self, rows: Iterable[Row]) -> None:
-        """Read the wanted rows; one in which nothing stands, as spreadsheets leave them behind, is none.
+        """Read the wanted rows; blank ones, such as spreadsheets leave behind, are skipped.
 
         :raises PipedriveConfigError: a column is no field, or one asked for is missing.
         :raises PipedriveValidationError: there are no rows, and all leads would be archived.
@@ -134,7 +134,7 @@ class Plan:
             if row.values is None:
                 self._add(row.number, None, f"row: {row.problem or 'cannot be read'}.")
                 continue
-            if all(value is None or (type(value) is str and not value.strip()) for value in row.values.values()):
+            if _is_blank(row.values):
                 continue
             wanted = self._reader.read(row.values)
             self._add(row.number, wanted.key, wanted.body if wanted.problem is None else wanted.problem)
@@ -234,11 +234,11 @@ class Plan:
                     self._states[index] = CONVERTED
                     self._deals[index] = deal_id
         except PipedriveAuthError as error:
-            if error.status != FORBIDDEN:
+            if error.status != HTTPStatus.FORBIDDEN:
                 raise
             raise PipedriveConfigError(
-                "on_converted: the token may not read deals, so nobody can tell which rows were leads before. Give it"
-                " the scope deals:read, or let on_converted='create' make such leads again. Nothing was written."
+                "on_converted: the token may not read deals, so converted leads cannot be recognized. Give it the"
+                " scope deals:read, or create such leads again with on_converted='create'. Nothing was written."
             ) from error
 
     def _with_halves(self, differing: Sequence[str], body: dict[str, JSON]) -> Iterable[str]:
@@ -328,6 +328,10 @@ class Plan:
                 values[str(self._reader.key.key)] = key
                 later = [{"is_archived": True}] if archived else []
                 yield Action(self._numbers[index], key, None, [values, *later])
+
+
+def _is_blank(row: Mapping[str, Any]) -> bool:
+    return all(value is None or (type(value) is str and not value.strip()) for value in row.values())
 
 
 def _bodies(differing: dict[str, JSON], wanted: dict[str, JSON], is_archived: bool) -> list[dict[str, JSON]]:

@@ -18,11 +18,12 @@ from uuid import UUID
 
 import msgspec
 
-from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError, PipedriveValidationError
+from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
 from airflow_provider_pipedrive_leads.files.publishing import publishing
 from airflow_provider_pipedrive_leads.files.table import Column
 from airflow_provider_pipedrive_leads.leads.reading.columns import LeadColumn
 from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import deals_of_leads
+from airflow_provider_pipedrive_leads.leads.reading.one_lead import lead_is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -109,12 +110,10 @@ def gone_leads(
 
 
 def _is_there(api: LeadsApi, lead_id: str) -> bool:
-    try:
-        api.get_lead(lead_id)
-    except PipedriveNotFoundError:
-        return False
-    log.info("Lead %s is in neither list, but still there.", lead_id)
-    return True
+    there = lead_is_there(api, lead_id)
+    if there:
+        log.info("Lead %s is in neither list, but still there.", lead_id)
+    return there
 
 
 class KnownIds:

@@ -1,4 +1,4 @@
-"""One lead, with its custom fields by name."""
+"""One lead: whether it is there, and its custom fields by name."""
 
 from __future__ import annotations
 
@@ -37,3 +37,12 @@ def read_lead(api: LeadsApi, lead_id: str, columns: str = "names") -> Lead:
         return lead
     named = {name: value for name, value in api.named_fields(lead).items() if name not in {*lead, *STANDARD_FIELDS}}
     return {**lead, **msgspec.to_builtins(named)}
+
+
+def lead_is_there(api: LeadsApi, lead_id: str) -> bool:
+    """Whether the API gives a lead by its id (2 tokens); one that is archived may not be given."""
+    try:
+        api.get_lead(lead_id)
+    except PipedriveNotFoundError:
+        return False
+    return True

@@ -29,6 +29,7 @@ from airflow_provider_pipedrive_leads.api.errors import (
 )
 from airflow_provider_pipedrive_leads.api.operations import LeadsApi
 from airflow_provider_pipedrive_leads.leads.reading.deals_of_leads import find_deal
+from airflow_provider_pipedrive_leads.leads.reading.one_lead import lead_is_there
 from airflow_provider_pipedrive_leads.leads.writing.settling import seconds_until_settled, surely_before
 
 if TYPE_CHECKING:
@@ -77,15 +78,6 @@ def find_lead(api: LeadsApi, deal_id: str, since: datetime) -> str | None:
     )
     leads = chain(active, archived)
     return next((str(lead["id"]) for lead in leads if str(lead.get("source_deal_id")) == deal_id), None)
-
-
-def lead_is_there(api: LeadsApi, lead_id: str) -> bool:
-    """Whether there is a lead (2 tokens)."""
-    try:
-        api.get_lead(lead_id)
-    except PipedriveNotFoundError:
-        return False
-    return True
 
 
 def deal_is_there(api: LeadsApi, deal_id: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveNotFoundError
+from airflow_provider_pipedrive_leads.leads.reading.one_lead import lead_is_there
 
 if TYPE_CHECKING:
     from airflow_provider_pipedrive_leads.api.operations import LeadsApi
@@ -30,7 +31,7 @@ def delete_once(api: LeadsApi, lead_id: str, memory: Memory, *, ignore_missing: 
     :raises PipedriveNotFoundError: there is no such lead, and no try has seen it.
     """
     lead_id = path_id("lead_id", lead_id)
-    was_there = memory.get(KEPT_AS) == lead_id or _is_seen(api, lead_id)
+    was_there = memory.get(KEPT_AS) == lead_id or lead_is_there(api, lead_id)
     if was_there:
         memory.set(KEPT_AS, lead_id)
     try:
@@ -42,12 +43,3 @@ def delete_once(api: LeadsApi, lead_id: str, memory: Memory, *, ignore_missing: 
     else:
         memory.set(KEPT_AS, lead_id)
     return lead_id
-
-
-def _is_seen(api: LeadsApi, lead_id: str) -> bool:
-    """Whether a lead is there; one that is archived may not be seen."""
-    try:
-        api.get_lead(lead_id)
-    except PipedriveNotFoundError:
-        return False
-    return True

@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_provider_pipedrive_leads.api.endpoints import path_id
 from airflow_provider_pipedrive_leads.api.errors import PipedriveValidationError
-from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, find_field
+from airflow_provider_pipedrive_leads.api.fields import CUSTOM_KEY, field_of_key, find_field
 from airflow_provider_pipedrive_leads.api.values import bool_value, is_gap, key_value, mapping_value
 from airflow_provider_pipedrive_leads.leads.writing.comparing import warn_of_rewritten
 from airflow_provider_pipedrive_leads.leads.writing.contacts import find_or_create_organization, find_or_create_person
@@ -27,7 +27,6 @@ from airflow_provider_pipedrive_leads.leads.writing.settling import seconds_unti
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_pipedrive_leads.api.fields import Catalogue, CustomField
     from airflow_provider_pipedrive_leads.api.operations import Lead, LeadsApi
     from airflow_provider_pipedrive_leads.leads.writing.settling import Memory, Patience
 
@@ -118,21 +117,11 @@ def _check_same_contact(ids: Mapping[str, int | str], made: Intent) -> None:
 def _marker(api: LeadsApi, new: NewLead) -> Marker:
     if not new.key_field:
         return Marker("origin_id", str(new.key))
-    field = _key_field(str(new.key_field).strip(), api.catalogue())
+    name, fields = str(new.key_field).strip(), api.catalogue().fields
+    field = field_of_key("key_field", name, fields) if CUSTOM_KEY.fullmatch(name) else find_field(name, fields)
     if not field.of.may_be_key:
         raise PipedriveValidationError(f"key_field: {new.key_field!r} is a field of type {field.type}, not a text.")
     return Marker(field.key, str(new.key))
-
-
-def _key_field(name: str, catalogue: Catalogue) -> CustomField:
-    if not CUSTOM_KEY.fullmatch(name):
-        return find_field(name, catalogue.fields)
-    found = next((field for field in catalogue.fields if field.key == name), None)
-    if found is None:
-        raise PipedriveValidationError(
-            f"key_field: the account has no lead field with the key {name}; it may have been deleted in Pipedrive."
-        )
-    return found
 
 
 def _contacts(

@@ -398,7 +398,7 @@ def test_a_row_with_half_a_character_fails_alone(client, person_id, prefix, colu
     assert (facts["created"], facts["failed"]) == (1, 1)
     (failed,) = [result for result in facts["results"] if result["outcome"] == "failed"]
     assert failed["error"].startswith(
-        f"{'Requirements' if column == 'requirements' else column}: holds half a character"
+        f"{'Requirements' if column == 'requirements' else column}: contains half a character"
     )
 
 
@@ -412,7 +412,7 @@ def test_a_file_that_may_be_cut_archives_nothing(client, sandbox, person_id, pre
         with reading_rows(UPath(path)) as opened:
             facts = load(client, opened, key_prefix=prefix, on_missing="archive")
         assert (facts["archived"], facts["unchanged"]) == (archived, 9)
-        assert ("no line feed" in caplog.text) is (archived == 0)
+        assert ("does not end with a line feed" in caplog.text) is (archived == 0)
         caplog.clear()
 
 
